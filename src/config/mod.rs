@@ -1,0 +1,305 @@
+//! Plain, validated configuration.
+//!
+//! What the operator typed (`raw`) becomes what the program needs (this module); nothing else in the crate parses
+//! configuration strings. Nothing here compiles policies, opens sockets or reads the clock: a `Config` is a value that
+//! can be compared, cloned and printed (secrets redact themselves).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Everything `serve` needs to know, checked as a whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The file it was read from.
+    pub source: PathBuf,
+    pub server: Server,
+    pub tls: Option<ClientTls>,
+    pub admin: Admin,
+    pub log: Log,
+    /// Shards by name. The first issue serves exactly one.
+    pub shards: BTreeMap<Arc<str>, Shard>,
+    /// Databases by the name that clients ask for.
+    pub databases: BTreeMap<Arc<str>, Arc<Database>>,
+    /// Users by the name that clients log in with.
+    pub users: BTreeMap<Arc<str>, Arc<User>>,
+}
+
+/// pgwarden's own sockets, workers and limits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// TCP addresses to listen on; port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Directory for the `.s.PGSQL.<port>` socket; absent: no Unix socket.
+    pub unix_socket_dir: Option<PathBuf>,
+    /// Port number in the Unix socket's name, where no TCP address is given.
+    pub unix_socket_port: u16,
+    /// Worker threads, each with its own runtime, listeners and share of backends. At least 1.
+    pub workers: usize,
+    /// Client connections in all; more are refused with 53300.
+    pub clients_max: usize,
+    /// Time from accept to the end of the login.
+    pub login_timeout: Duration,
+    /// Password tries a connection has before it is closed. At least 1. (PostgreSQL's own protocol allows one a connection;
+    /// this bounds the failures per client address within `login_timeout`.)
+    pub login_failures_max: u32,
+    /// Longest wait for a backend before 53300.
+    pub queue_timeout: Duration,
+    /// Clients waiting for one pool's backends, at most; more are refused with 53300.
+    pub queue_max: usize,
+    /// A client that sends nothing for so long, outside a transaction, is closed; zero: never.
+    pub client_idle_timeout: Duration,
+    /// A client that holds a transaction open for so long without sending anything is closed; zero: never.
+    pub idle_in_transaction_timeout: Duration,
+    /// A statement that runs for longer is cancelled with 57014; zero: never.
+    pub query_timeout: Duration,
+    /// On SIGTERM, how long transactions may take to end before they are cut.
+    pub drain_timeout: Duration,
+    /// One message from a client, at most (bytes).
+    pub message_size_max: usize,
+    /// Text of one statement, at most (bytes).
+    pub statement_size_max: usize,
+    /// Bytes buffered for a slow peer, per connection and direction, before reading from the other side stops.
+    pub buffer_size_max: usize,
+    /// Keepalive of TCP connections on both sides.
+    pub keepalive: Keepalive,
+    /// Cancel requests under way at once; more wait.
+    pub cancels_max: usize,
+}
+
+/// TCP keepalive; zero leaves the system's value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Keepalive {
+    pub idle: Duration,
+    pub interval: Duration,
+    pub retries: u32,
+}
+
+/// TLS towards clients.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClientTls {
+    pub mode: ClientTlsMode,
+    /// PEM chain, leaf first.
+    pub cert: PathBuf,
+    /// PEM private key.
+    pub key: PathBuf,
+    /// PEM roots that client certificates must chain to; absent: none are asked for.
+    pub client_ca: Option<PathBuf>,
+    /// Lowest protocol version.
+    pub version_min: TlsVersion,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientTlsMode {
+    /// Offered; plain connections are taken too.
+    Allow,
+    /// Plain TCP connections are refused with 28000. Unix sockets need none.
+    Require,
+    /// As `Require`, and the client must present a certificate that chains to `client_ca`.
+    VerifyClient,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsVersion {
+    V12,
+    V13,
+}
+
+/// Console and HTTP endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Admin {
+    /// Name of the console's database.
+    pub database: Arc<str>,
+    /// Users who may change things (RELOAD, PAUSE, KILL ...).
+    pub admins: Vec<Arc<str>>,
+    /// Users who may only SHOW.
+    pub viewers: Vec<Arc<str>>,
+    /// `/metrics`, `/healthz`, `/readyz`, status page; absent: no HTTP.
+    pub http: Option<SocketAddr>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Log {
+    pub level: LogLevel,
+    pub format: LogFormat,
+    /// Log each client's login.
+    pub connections: bool,
+    /// Log each client's end.
+    pub disconnections: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Pretty on a terminal, JSON otherwise.
+    Auto,
+    Pretty,
+    Json,
+}
+
+/// One shard: its primary (replicas come with routing).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shard {
+    pub name: Arc<str>,
+    pub primary: Node,
+}
+
+/// One PostgreSQL server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Node {
+    pub address: NodeAddress,
+    pub tls: ServerTls,
+    /// TCP connect plus TLS plus login, at most.
+    pub connect_timeout: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum NodeAddress {
+    Tcp { host: Arc<str>, port: u16 },
+    /// The socket's directory and port number, as libpq has it.
+    Unix { dir: PathBuf, port: u16 },
+}
+
+/// TLS towards a server, by libpq's names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ServerTls {
+    pub mode: ServerTlsMode,
+    /// PEM roots; absent: the bundled Mozilla roots (only read in `VerifyFull`).
+    pub ca: Option<PathBuf>,
+    /// Client certificate and key towards the server.
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ServerTlsMode {
+    Disable,
+    /// TLS where the server offers it, unverified.
+    Prefer,
+    /// TLS or nothing, unverified.
+    Require,
+    /// TLS, chain and host name verified.
+    VerifyFull,
+}
+
+/// A database as clients see it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Database {
+    pub name: Arc<str>,
+    pub shard: Arc<str>,
+    /// Its name on the server.
+    pub server_database: Arc<str>,
+    /// Backends in all, over users and workers.
+    pub connections_max: usize,
+}
+
+/// A user as clients log in, and how the proxy logs in for them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct User {
+    pub name: Arc<str>,
+    pub secret: Option<UserSecret>,
+    /// May log in with a client certificate whose common name is this, and no password.
+    pub cert_cn: Option<Arc<str>>,
+    /// Databases the user may open; empty: all.
+    pub databases: Vec<Arc<str>>,
+    /// Role on the server.
+    pub server_user: Arc<str>,
+    pub server_password: Option<Secret>,
+    /// Weaker methods the proxy may answer when the server asks for them.
+    pub server_auth: ServerAuth,
+    pub pool: PoolSettings,
+    /// Client connections of this user; more are refused with 53300.
+    pub clients_max: usize,
+    /// What becomes of state that cannot follow a session over backends.
+    pub session_state: SessionState,
+    /// Last moment (Unix seconds) at which a login is accepted.
+    pub valid_until: Option<u64>,
+}
+
+/// What a user's password is checked against.
+#[derive(Debug, Clone, PartialEq)]
+pub enum UserSecret {
+    /// `SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey`, as in `pg_authid`.
+    Verifier(Secret),
+    /// A plain password in the config: accepted, with a warning; the verifier is derived once at load.
+    Plain(Secret),
+    /// No password asked. Only on loopback or Unix sockets, and only with `danger_trust`.
+    Trust,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerAuth {
+    pub md5: Permit,
+    pub cleartext: Permit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permit {
+    Refuse,
+    Accept,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionState {
+    /// A backend is pinned to the session for as long as the state lasts.
+    Pin,
+    /// The statement is refused with 0A000 and a hint.
+    Refuse,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PoolMode {
+    Transaction,
+    Session,
+}
+
+/// A pool's settings; a pool is keyed by node, server database and server user.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PoolSettings {
+    pub mode: PoolMode,
+    /// Backends at most, over all workers. At least 1.
+    pub size: usize,
+    /// Backends kept open while idle.
+    pub size_min: usize,
+    /// A backend is closed once idle for so long; zero: never.
+    pub server_idle_timeout: Duration,
+    /// A backend is closed, when free, once so old; zero: never. Jittered by a tenth.
+    pub server_lifetime: Duration,
+    /// Prepared statements kept per backend; 0 turns their reuse off (they still work).
+    pub prepared_max: usize,
+    /// Pause between failed logins to the server: first and longest.
+    pub login_retry_min: Duration,
+    pub login_retry_max: Duration,
+}
+
+/// A string that never shows itself.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Secret(Arc<str>);
+
+impl Secret {
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself; the name makes each use easy to find.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<secret>")
+    }
+}

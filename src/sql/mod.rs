@@ -1,0 +1,134 @@
+//! Reading SQL: what a text does, by PostgreSQL's own grammar.
+//!
+//! Pure: no socket, no clock, no tokio. The rest of the crate sees only [`Analysis`] and the cache that hands it out.
+//! A text that cannot be understood is `StatementKind::Unknown` or a parse failure, never a guess.
+
+use std::sync::Arc;
+
+/// What one text (a Query's or a Parse's) does, statement by statement.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Analysis {
+    /// In order; empty for an empty or comment-only text.
+    pub statements: Vec<Statement>,
+    /// Why the grammar did not accept the text; then `statements` is empty. The server is left to report it in its own words.
+    pub failure: Option<Failure>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Failure {
+    /// The grammar's own message and byte position.
+    Syntax { message: String, position: usize },
+    /// Larger or deeper than we read.
+    TooComplex,
+    /// Not UTF-8, or holds a NUL.
+    Encoding,
+}
+
+/// One statement of a text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statement {
+    pub kind: StatementKind,
+    /// Byte range in the text, without the semicolon.
+    pub span: std::ops::Range<usize>,
+    /// Reads, writes or neither.
+    pub access: Access,
+    /// Effects on the session, in order of appearance.
+    pub effects: Vec<Effect>,
+    /// Relations named, CTE scope resolved, as written (schema optional).
+    pub relations: Vec<Relation>,
+    /// Functions called, as written, lower-cased where unquoted: `["pg_catalog", "now"]`.
+    pub functions: Vec<Vec<String>>,
+    /// Parameters `$n` used, highest number.
+    pub parameters_max: u16,
+    /// pg_query's fingerprint, 64 bits.
+    pub fingerprint: u64,
+}
+
+/// The statement's command, coarse enough to match exhaustively.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StatementKind {
+    Select, Values, Insert, Update, Delete, Merge,
+    CopyFrom, CopyTo, CopyFile, CopyProgram,
+    Explain, ExplainAnalyze,
+    Begin, Commit, CommitChain, Rollback, RollbackChain, Savepoint, Release, RollbackTo,
+    PrepareTransaction, CommitPrepared, RollbackPrepared,
+    Set, SetLocal, SetTransaction, SetSessionCharacteristics, Reset, ResetAll, Show,
+    SetRole, SetSessionAuthorization,
+    SetConstraints,
+    Discard(DiscardTarget),
+    Prepare, Execute, Deallocate, DeallocateAll,
+    Declare, Fetch, Move, Close, CloseAll,
+    Listen, Unlisten, UnlistenAll, Notify,
+    Lock, Load, Do, Call, Checkpoint,
+    Vacuum, Analyze, Cluster, Reindex, Refresh,
+    Create, CreateTableAs, SelectInto, Alter, AlterSystem, Drop, Truncate, Comment, Grant, SecurityLabel, Import,
+    Unknown,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DiscardTarget { All, Plans, Sequences, Temp }
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Access { None, Read, Write }
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Relation {
+    pub schema: Option<String>,
+    pub name: String,
+    pub usage: RelationUsage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RelationUsage { Read, Insert, Update, Delete, Merge, Lock, Define }
+
+/// What a statement does to the session that it runs in: this decides what follows the session over backends and what pins it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// `SET name` or `set_config('name', ..., false)`; the value is read back from the server. Name lower-cased.
+    SetSession { name: Arc<str> },
+    /// `SET LOCAL name`, `set_config(.., true)`: ends with the transaction.
+    SetLocal { name: Arc<str> },
+    /// `set_config` whose name is not a plain literal, or `UPDATE pg_settings`: any setting may have changed.
+    SetUnknown,
+    /// `set_config($n, ..., false)`: the name is parameter `n` of the Bind.
+    SetParameter { index: u16 },
+    /// `RESET name`, `SET name TO DEFAULT`.
+    Reset { name: Arc<str> },
+    /// `RESET ALL`.
+    ResetAll,
+    /// `DISCARD ALL`.
+    DiscardAll,
+    /// `DISCARD PLANS | SEQUENCES | TEMP`.
+    Discard(DiscardTarget),
+    /// SQL `PREPARE name`. `name_span`: the identifier's bytes in the text.
+    Prepare { name: Arc<str>, name_span: std::ops::Range<usize> },
+    /// SQL `EXECUTE name`, in EXPLAIN and CREATE TABLE AS too.
+    Execute { name: Arc<str>, name_span: std::ops::Range<usize> },
+    /// SQL `DEALLOCATE [PREPARE] name`.
+    Deallocate { name: Arc<str>, name_span: std::ops::Range<usize> },
+    DeallocateAll,
+    /// `LISTEN`.
+    Listen { channel: Arc<str> },
+    Unlisten { channel: Arc<str> },
+    UnlistenAll,
+    /// `DECLARE ... WITH HOLD`.
+    HoldCursor { name: Arc<str> },
+    CloseCursor { name: Arc<str> },
+    CloseAll,
+    /// CREATE TEMP ..., SELECT INTO TEMP, or anything that names `pg_temp`.
+    TempObject,
+    /// pg_advisory_lock and its session-level family.
+    SessionLock,
+    /// `pg_advisory_unlock(...)`: one lock; how many are left is not known.
+    SessionUnlock,
+    /// `pg_advisory_unlock_all()`.
+    SessionUnlockAll,
+    /// `currval`, `lastval`, `setval`, `nextval`: read or leave sequence state in the session. `reads`: currval or lastval.
+    Sequence { reads: bool },
+    /// LOAD.
+    Load,
+    /// SET SESSION AUTHORIZATION or SET ROLE (also by `set_config`).
+    Identity,
+    /// DO, CALL: may do anything that SQL can.
+    Opaque,
+}
