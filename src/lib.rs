@@ -4,12 +4,31 @@
 //!
 //! | floor | modules | what they may do |
 //! |---|---|---|
+//! | 4 binary | `cli`, `demo` | arguments, the guided tour |
 //! | 3 life | `session`, `admin`, `proxy` | one client's life; console and metrics; accept, reload, drain |
 //! | 2 resources | `net`, `auth`, `pool`, `audit`, `topology`, `cluster` | sockets, TLS, login, backends, health |
 //! | 1 decisions | `sql`, `policy`, `route`, `reply`, `scram`, `settings` | pure: no socket, no clock, no tokio |
 //! | 0 words | `wire`, `config`, `fault`, `metrics` | protocol, plain validated config, errors |
 #![forbid(unsafe_code)]
 
+pub mod admin;
+pub mod audit;
+pub mod auth;
+pub mod cli;
+pub mod cluster;
 pub mod config;
+pub mod demo;
 pub mod fault;
+pub mod metrics;
+pub mod net;
+pub mod policy;
+pub mod pool;
+pub mod proxy;
+pub mod reply;
+pub mod route;
+pub mod scram;
+pub mod session;
+pub mod settings;
 pub mod sql;
+pub mod topology;
+pub mod wire;

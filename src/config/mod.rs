@@ -166,9 +166,15 @@ pub struct Node {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum NodeAddress {
-    Tcp { host: Arc<str>, port: u16 },
+    Tcp {
+        host: Arc<str>,
+        port: u16,
+    },
     /// The socket's directory and port number, as libpq has it.
-    Unix { dir: PathBuf, port: u16 },
+    Unix {
+        dir: PathBuf,
+        port: u16,
+    },
 }
 
 /// TLS towards a server, by libpq's names.

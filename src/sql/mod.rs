@@ -47,29 +47,91 @@ pub struct Statement {
 /// The statement's command, coarse enough to match exhaustively.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StatementKind {
-    Select, Values, Insert, Update, Delete, Merge,
-    CopyFrom, CopyTo, CopyFile, CopyProgram,
-    Explain, ExplainAnalyze,
-    Begin, Commit, CommitChain, Rollback, RollbackChain, Savepoint, Release, RollbackTo,
-    PrepareTransaction, CommitPrepared, RollbackPrepared,
-    Set, SetLocal, SetTransaction, SetSessionCharacteristics, Reset, ResetAll, Show,
-    SetRole, SetSessionAuthorization,
+    Select,
+    Values,
+    Insert,
+    Update,
+    Delete,
+    Merge,
+    CopyFrom,
+    CopyTo,
+    CopyFile,
+    CopyProgram,
+    Explain,
+    ExplainAnalyze,
+    Begin,
+    Commit,
+    CommitChain,
+    Rollback,
+    RollbackChain,
+    Savepoint,
+    Release,
+    RollbackTo,
+    PrepareTransaction,
+    CommitPrepared,
+    RollbackPrepared,
+    Set,
+    SetLocal,
+    SetTransaction,
+    SetSessionCharacteristics,
+    Reset,
+    ResetAll,
+    Show,
+    SetRole,
+    SetSessionAuthorization,
     SetConstraints,
     Discard(DiscardTarget),
-    Prepare, Execute, Deallocate, DeallocateAll,
-    Declare, Fetch, Move, Close, CloseAll,
-    Listen, Unlisten, UnlistenAll, Notify,
-    Lock, Load, Do, Call, Checkpoint,
-    Vacuum, Analyze, Cluster, Reindex, Refresh,
-    Create, CreateTableAs, SelectInto, Alter, AlterSystem, Drop, Truncate, Comment, Grant, SecurityLabel, Import,
+    Prepare,
+    Execute,
+    Deallocate,
+    DeallocateAll,
+    Declare,
+    Fetch,
+    Move,
+    Close,
+    CloseAll,
+    Listen,
+    Unlisten,
+    UnlistenAll,
+    Notify,
+    Lock,
+    Load,
+    Do,
+    Call,
+    Checkpoint,
+    Vacuum,
+    Analyze,
+    Cluster,
+    Reindex,
+    Refresh,
+    Create,
+    CreateTableAs,
+    SelectInto,
+    Alter,
+    AlterSystem,
+    Drop,
+    Truncate,
+    Comment,
+    Grant,
+    SecurityLabel,
+    Import,
     Unknown,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DiscardTarget { All, Plans, Sequences, Temp }
+pub enum DiscardTarget {
+    All,
+    Plans,
+    Sequences,
+    Temp,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Access { None, Read, Write }
+pub enum Access {
+    None,
+    Read,
+    Write,
+}
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Relation {
@@ -79,21 +141,37 @@ pub struct Relation {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RelationUsage { Read, Insert, Update, Delete, Merge, Lock, Define }
+pub enum RelationUsage {
+    Read,
+    Insert,
+    Update,
+    Delete,
+    Merge,
+    Lock,
+    Define,
+}
 
 /// What a statement does to the session that it runs in: this decides what follows the session over backends and what pins it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// `SET name` or `set_config('name', ..., false)`; the value is read back from the server. Name lower-cased.
-    SetSession { name: Arc<str> },
+    SetSession {
+        name: Arc<str>,
+    },
     /// `SET LOCAL name`, `set_config(.., true)`: ends with the transaction.
-    SetLocal { name: Arc<str> },
+    SetLocal {
+        name: Arc<str>,
+    },
     /// `set_config` whose name is not a plain literal, or `UPDATE pg_settings`: any setting may have changed.
     SetUnknown,
     /// `set_config($n, ..., false)`: the name is parameter `n` of the Bind.
-    SetParameter { index: u16 },
+    SetParameter {
+        index: u16,
+    },
     /// `RESET name`, `SET name TO DEFAULT`.
-    Reset { name: Arc<str> },
+    Reset {
+        name: Arc<str>,
+    },
     /// `RESET ALL`.
     ResetAll,
     /// `DISCARD ALL`.
@@ -101,19 +179,36 @@ pub enum Effect {
     /// `DISCARD PLANS | SEQUENCES | TEMP`.
     Discard(DiscardTarget),
     /// SQL `PREPARE name`. `name_span`: the identifier's bytes in the text.
-    Prepare { name: Arc<str>, name_span: std::ops::Range<usize> },
+    Prepare {
+        name: Arc<str>,
+        name_span: std::ops::Range<usize>,
+    },
     /// SQL `EXECUTE name`, in EXPLAIN and CREATE TABLE AS too.
-    Execute { name: Arc<str>, name_span: std::ops::Range<usize> },
+    Execute {
+        name: Arc<str>,
+        name_span: std::ops::Range<usize>,
+    },
     /// SQL `DEALLOCATE [PREPARE] name`.
-    Deallocate { name: Arc<str>, name_span: std::ops::Range<usize> },
+    Deallocate {
+        name: Arc<str>,
+        name_span: std::ops::Range<usize>,
+    },
     DeallocateAll,
     /// `LISTEN`.
-    Listen { channel: Arc<str> },
-    Unlisten { channel: Arc<str> },
+    Listen {
+        channel: Arc<str>,
+    },
+    Unlisten {
+        channel: Arc<str>,
+    },
     UnlistenAll,
     /// `DECLARE ... WITH HOLD`.
-    HoldCursor { name: Arc<str> },
-    CloseCursor { name: Arc<str> },
+    HoldCursor {
+        name: Arc<str>,
+    },
+    CloseCursor {
+        name: Arc<str>,
+    },
     CloseAll,
     /// CREATE TEMP ..., SELECT INTO TEMP, or anything that names `pg_temp`.
     TempObject,
@@ -124,7 +219,9 @@ pub enum Effect {
     /// `pg_advisory_unlock_all()`.
     SessionUnlockAll,
     /// `currval`, `lastval`, `setval`, `nextval`: read or leave sequence state in the session. `reads`: currval or lastval.
-    Sequence { reads: bool },
+    Sequence {
+        reads: bool,
+    },
     /// LOAD.
     Load,
     /// SET SESSION AUTHORIZATION or SET ROLE (also by `set_config`).

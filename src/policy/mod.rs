@@ -1,0 +1,1 @@
+//! Verdicts: what a user may run. Pure.

@@ -1,0 +1,1 @@
+//! Workers, accept, reload, drain.

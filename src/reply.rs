@@ -1,0 +1,1 @@
+//! The queue of owed replies: forward, skip, synthesise. Pure.

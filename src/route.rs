@@ -1,0 +1,1 @@
+//! Which node a statement goes to. Pure.

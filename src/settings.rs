@@ -1,0 +1,1 @@
+//! Session settings that follow a client over backends. Pure.
