@@ -1,0 +1,31 @@
+# The commands of this repository; each does its own set-up. `make` alone lists them.
+
+CARGO ?= cargo
+# Cargo's flags for reproducible builds: what Cargo.lock says, or an error.
+LOCKED := --locked
+
+.PHONY: help build demo test bench clean
+.DEFAULT_GOAL := help
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## The release binary: target/release/pgwarden
+	@scripts/setup build
+	$(CARGO) build $(LOCKED) --release --bin pgwarden
+
+demo: ## A throwaway PostgreSQL with sample data, the proxy in front, and a guided tour (Ctrl-C ends it)
+	@scripts/setup build postgres
+	@$(CARGO) build $(LOCKED) --bin pgwarden
+	@target/debug/pgwarden demo
+
+test: ## Format, lints, the demo's tour and all tests
+	@scripts/test
+
+bench: ## CPU per transaction beside HAProxy and PgBouncer; QUICK=1 takes under five minutes
+	@scripts/setup build postgres bench
+	$(CARGO) build $(LOCKED) --release --workspace --bins
+	@QUICK=$(QUICK) bench/run $(BENCH)
+
+clean: ## Removes everything built
+	$(CARGO) clean
