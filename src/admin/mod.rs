@@ -1,9 +1,18 @@
 //! The console (`psql -d pgwarden`), the HTTP endpoint and the status page: views on snapshots, and commands to the proxy.
+//!
+//! Nothing here touches a pool or a session: all that is shown comes from a [`Snapshot`] and the configuration, and all
+//! that is done goes through [`Control::command`]. No secret is ever shown, to admins neither. The HTTP endpoint only reads.
+
+pub mod history;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::watch;
 
 use crate::metrics::Snapshot;
+use history::History;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -15,6 +24,31 @@ pub trait Control: Send + Sync {
     fn ready(&self) -> Result<(), String>;
     /// The configuration in force.
     fn config(&self) -> std::sync::Arc<crate::config::Config>;
+}
+
+/// What the console's sessions and the HTTP endpoint share: the proxy's controls, and the past minute's counters.
+pub struct Service {
+    control: Arc<dyn Control>,
+    history: History,
+}
+
+impl Service {
+    pub fn new(control: Arc<dyn Control>) -> Arc<Self> {
+        Arc::new(Self { control, history: History::default() })
+    }
+
+    /// Takes a sample of the counters every few seconds, for averages, until `shutdown` turns true or its sender is gone.
+    /// Without it, averages are taken since the start.
+    pub async fn run(&self, mut shutdown: watch::Receiver<bool>) {
+        let mut ticks = tokio::time::interval(history::SAMPLE_INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = shutdown.wait_for(|stop| *stop) => return,
+                _ = ticks.tick() => self.history.record(&self.control.snapshot().await),
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +76,7 @@ pub enum Command {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommandError {
+    /// `what` names the thing, as in `database "billing"` or `client 7`.
     NotFound {
         what: String,
     },
