@@ -3,11 +3,16 @@
 //! Pure: no socket, no clock, no tokio. The rest of the crate sees only [`Analysis`] and the cache that hands it out.
 //! A text that cannot be understood is `StatementKind::Unknown` or a parse failure, never a guess.
 
+use std::fmt;
 use std::sync::Arc;
 
 /// What one text (a Query's or a Parse's) does, statement by statement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Analysis {
+    /// The whole text in one word: most messages are decided by this alone.
+    pub summary: Summary,
+    /// Whether byte ranges in here are positions in the text that was asked about.
+    pub spans: Spans,
     /// In order; empty for an empty or comment-only text.
     pub statements: Vec<Statement>,
     /// Why the grammar did not accept the text; then `statements` is empty. The server is left to report it in its own words.
@@ -16,12 +21,93 @@ pub struct Analysis {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Failure {
-    /// The grammar's own message and byte position.
-    Syntax { message: String, position: usize },
-    /// Larger or deeper than we read.
+    /// The grammar's own message.
+    Syntax { message: String },
+    /// Larger, deeper or slower to scan than we read.
     TooComplex,
     /// Not UTF-8, or holds a NUL.
     Encoding,
+}
+
+/// Facts about a whole text, one bit each.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Summary(u16);
+
+impl fmt::Debug for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = Self::NAMES.iter().filter(|(bit, _)| self.has(*bit)).map(|(_, name)| *name);
+        f.write_str(&names.collect::<Vec<_>>().join(" "))
+    }
+}
+
+impl Summary {
+    /// At least one statement, and none of the other bits but `MULTIPLE`, `WRITES` and `LITERALS`: nothing to track, nothing
+    /// that pins, nothing that begins or ends a transaction, no COPY, no failure.
+    pub const PLAIN: Self = Self(1);
+    /// No statement at all (empty or comments only), and no failure.
+    pub const EMPTY: Self = Self(1 << 1);
+    /// The grammar did not accept the text; see `failure`.
+    pub const FAILED: Self = Self(1 << 2);
+    /// BEGIN, COMMIT, ROLLBACK, savepoints, two-phase, SET TRANSACTION.
+    pub const TRANSACTION: Self = Self(1 << 3);
+    /// COPY in any form.
+    pub const COPY: Self = Self(1 << 4);
+    /// Some effect other than [`Effect::UnknownFunction`].
+    pub const EFFECTS: Self = Self(1 << 5);
+    /// [`Effect::UnknownFunction`].
+    pub const UNKNOWN_FUNCTION: Self = Self(1 << 6);
+    /// More than one statement.
+    pub const MULTIPLE: Self = Self(1 << 7);
+    /// Some statement has `Access::Write`.
+    pub const WRITES: Self = Self(1 << 8);
+    /// The analysis depends on the value of a literal, or a later reader of it may: it belongs to this text only.
+    pub const LITERALS: Self = Self(1 << 9);
+    /// Some statement is `StatementKind::Unknown`.
+    pub const UNKNOWN: Self = Self(1 << 10);
+
+    const NAMES: [(Self, &'static str); 11] = [
+        (Self::PLAIN, "plain"),
+        (Self::EMPTY, "empty"),
+        (Self::FAILED, "failed"),
+        (Self::TRANSACTION, "transaction"),
+        (Self::COPY, "copy"),
+        (Self::EFFECTS, "effects"),
+        (Self::UNKNOWN_FUNCTION, "unknown_function"),
+        (Self::MULTIPLE, "multiple"),
+        (Self::WRITES, "writes"),
+        (Self::LITERALS, "literals"),
+        (Self::UNKNOWN, "unknown"),
+    ];
+
+    /// All bits of `other` are set.
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Some bit of `other` is set.
+    pub const fn any(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// [`Summary::PLAIN`].
+    pub const fn is_plain(self) -> bool {
+        self.has(Self::PLAIN)
+    }
+
+    /// Both sets of bits.
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// Whether byte ranges in an [`Analysis`] belong to the text that was asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Spans {
+    /// They do.
+    Exact,
+    /// The analysis was made for another text that differs in literals, white space and comments only: `Statement::span` is
+    /// a range in that one. Such an analysis has no effects that carry spans.
+    Shape,
 }
 
 /// One statement of a text.
@@ -226,6 +312,21 @@ pub enum Effect {
     Load,
     /// SET SESSION AUTHORIZATION or SET ROLE (also by `set_config`).
     Identity,
-    /// DO, CALL: may do anything that SQL can.
+    /// DO, CALL, and built-in functions that run SQL given as text: may do anything that SQL can.
     Opaque,
+    /// A function that is not PostgreSQL's own is called by name. (Operators, casts, defaults, triggers and views can call
+    /// functions too, and no text shows it.)
+    UnknownFunction,
+    /// `SAVEPOINT name`.
+    Savepoint {
+        name: Arc<str>,
+    },
+    /// `RELEASE name`.
+    Release {
+        name: Arc<str>,
+    },
+    /// `ROLLBACK TO name`.
+    RollbackTo {
+        name: Arc<str>,
+    },
 }
