@@ -3,6 +3,9 @@
 //! <https://www.postgresql.org/docs/15/protocol.html>. Imports nothing else of the crate. Every length and count that
 //! comes from a peer is checked before it is used; no input panics.
 
+pub mod message;
+pub mod startup;
+
 /// A protocol version as the startup packet carries it: major in the high half, minor in the low.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProtocolVersion(pub u32);

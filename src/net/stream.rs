@@ -1,0 +1,333 @@
+//! One connection's stream, whatever carries it.
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::tls::{TlsInfo, TlsStream};
+use crate::config::Keepalive;
+
+/// A connected stream.
+///
+/// Reading and writing are the `AsyncRead` and `AsyncWrite` of what carries it: cancel safe where those are, which all
+/// of them are per poll.
+#[derive(Debug)]
+pub enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    Tls(Box<TlsStream>),
+    /// Both ends in this process: scripted peers in tests.
+    Memory(DuplexStream),
+}
+
+/// A plain stream outside of any runtime, on its way from one worker to another.
+#[derive(Debug)]
+pub enum StdStream {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// Who is at the other end, by the kernel's word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Peer {
+    Tcp(SocketAddr),
+    /// Credentials at the time of connecting.
+    Unix {
+        uid: u32,
+        pid: Option<i32>,
+    },
+    /// The other end is in this process.
+    Memory,
+    /// Already disconnected: nothing is known, and nothing may be assumed.
+    Gone,
+}
+
+impl Peer {
+    /// On this machine: loopback or a Unix socket.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Peer::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Peer::Unix { .. } | Peer::Memory => true,
+            Peer::Gone => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Peer {
+    /// `ip:port`, or `unix`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Peer::Tcp(address) => address.fmt(f),
+            Peer::Unix { .. } => f.write_str("unix"),
+            Peer::Memory => f.write_str("memory"),
+            Peer::Gone => f.write_str("gone"),
+        }
+    }
+}
+
+impl Stream {
+    /// Asks the kernel each time: keep the answer.
+    pub fn peer(&self) -> Peer {
+        match self {
+            Stream::Tcp(tcp) => tcp.peer_addr().map_or(Peer::Gone, Peer::Tcp),
+            Stream::Unix(unix) => {
+                unix.peer_cred().map_or(Peer::Gone, |cred| Peer::Unix { uid: cred.uid(), pid: cred.pid() })
+            }
+            Stream::Tls(tls) => tls.carrier().peer(),
+            Stream::Memory(_) => Peer::Memory,
+        }
+    }
+
+    /// What the TLS handshake settled; absent on plain streams.
+    pub fn tls_info(&self) -> Option<&TlsInfo> {
+        match self {
+            Stream::Tls(tls) => Some(tls.info()),
+            Stream::Tcp(_) | Stream::Unix(_) | Stream::Memory(_) => None,
+        }
+    }
+
+    /// True while neither data nor an end has come: an idle connection is still good. Does not wait.
+    ///
+    /// Call it only when no task waits to read. On TLS a byte may be consumed when the answer is no, so a stream that
+    /// is not quiet must be closed.
+    pub fn is_quiet(&mut self) -> bool {
+        match self {
+            Stream::Tcp(tcp) => nothing_to_read(SockRef::from(&*tcp)),
+            Stream::Unix(unix) => nothing_to_read(SockRef::from(&*unix)),
+            Stream::Tls(tls) => {
+                if tls.carrier_mut().is_quiet() {
+                    return nothing_decoded(&mut **tls);
+                }
+                // Perhaps a session ticket or a key update, which are no data: let TLS read it, then look again.
+                nothing_decoded(&mut **tls) && tls.carrier_mut().is_quiet()
+            }
+            Stream::Memory(memory) => nothing_decoded(memory),
+        }
+    }
+
+    /// Sends small packets at once. A no-op where there is nothing to set.
+    pub fn set_nodelay(&self) -> io::Result<()> {
+        match self {
+            Stream::Tcp(tcp) => tcp.set_nodelay(true),
+            Stream::Tls(tls) => tls.carrier().set_nodelay(),
+            Stream::Unix(_) | Stream::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Turns TCP keepalive on; zero values leave the system's.
+    pub fn set_keepalive(&self, keepalive: Keepalive) -> io::Result<()> {
+        match self {
+            Stream::Tcp(tcp) => {
+                let mut parameters = TcpKeepalive::new();
+                if !keepalive.idle.is_zero() {
+                    parameters = parameters.with_time(keepalive.idle);
+                }
+                if !keepalive.interval.is_zero() {
+                    parameters = parameters.with_interval(keepalive.interval);
+                }
+                if keepalive.retries > 0 {
+                    parameters = parameters.with_retries(keepalive.retries);
+                }
+                SockRef::from(tcp).set_tcp_keepalive(&parameters)
+            }
+            Stream::Tls(tls) => tls.carrier().set_keepalive(keepalive),
+            Stream::Unix(_) | Stream::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Takes a plain stream out of this runtime. TLS and memory streams come back unchanged: they cannot move.
+    // The error is the stream itself, whole: boxing it would cost every caller an allocation to save nothing.
+    #[expect(clippy::result_large_err)]
+    pub fn into_std(self) -> Result<io::Result<StdStream>, Self> {
+        match self {
+            Stream::Tcp(tcp) => Ok(tcp.into_std().map(StdStream::Tcp)),
+            Stream::Unix(unix) => Ok(unix.into_std().map(StdStream::Unix)),
+            Stream::Tls(_) | Stream::Memory(_) => Err(self),
+        }
+    }
+
+    /// Registers a stream with the current runtime. It must be non-blocking, as [`Stream::into_std`] leaves it.
+    pub fn from_std(stream: StdStream) -> io::Result<Self> {
+        match stream {
+            StdStream::Tcp(tcp) => TcpStream::from_std(tcp).map(Stream::Tcp),
+            StdStream::Unix(unix) => UnixStream::from_std(unix).map(Stream::Unix),
+        }
+    }
+}
+
+/// A peek that finds neither bytes nor an end.
+fn nothing_to_read(socket: SockRef<'_>) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    matches!(socket.peek(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// A read that finds nothing ready.
+fn nothing_decoded<S: AsyncRead + Unpin>(stream: &mut S) -> bool {
+    let mut byte = [0];
+    let mut buffer = ReadBuf::new(&mut byte);
+    Pin::new(stream).poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer).is_pending()
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buffer),
+            Stream::Unix(unix) => Pin::new(unix).poll_read(cx, buffer),
+            Stream::Tls(tls) => Pin::new(&mut **tls).poll_read(cx, buffer),
+            Stream::Memory(memory) => Pin::new(memory).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Stream::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
+            Stream::Tls(tls) => Pin::new(&mut **tls).poll_write(cx, bytes),
+            Stream::Memory(memory) => Pin::new(memory).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
+            Stream::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, slices),
+            Stream::Tls(tls) => Pin::new(&mut **tls).poll_write_vectored(cx, slices),
+            Stream::Memory(memory) => Pin::new(memory).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Stream::Tcp(tcp) => tcp.is_write_vectored(),
+            Stream::Unix(unix) => unix.is_write_vectored(),
+            Stream::Tls(tls) => tls.is_write_vectored(),
+            Stream::Memory(memory) => memory.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
+            Stream::Unix(unix) => Pin::new(unix).poll_flush(cx),
+            Stream::Tls(tls) => Pin::new(&mut **tls).poll_flush(cx),
+            Stream::Memory(memory) => Pin::new(memory).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Stream::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
+            Stream::Tls(tls) => Pin::new(&mut **tls).poll_shutdown(cx),
+            Stream::Memory(memory) => Pin::new(memory).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    async fn tcp_pair() -> (Stream, Stream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (Stream::Tcp(ours), Stream::Tcp(listener.accept().await.unwrap().0))
+    }
+
+    fn unix_pair() -> (Stream, Stream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (Stream::Unix(ours), Stream::Unix(theirs))
+    }
+
+    fn memory_pair() -> (Stream, Stream) {
+        let (ours, theirs) = tokio::io::duplex(64);
+        (Stream::Memory(ours), Stream::Memory(theirs))
+    }
+
+    async fn quiet_until_data_or_end((mut ours, mut theirs): (Stream, Stream)) {
+        assert!(ours.is_quiet());
+        theirs.write_all(b"x").await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        let plain = !matches!(ours, Stream::Memory(_));
+        assert!(!ours.is_quiet());
+        if plain {
+            assert_eq!(ours.read_u8().await.unwrap(), b'x', "a peek consumes nothing");
+            assert!(ours.is_quiet());
+        }
+        drop(theirs);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        assert!(!ours.is_quiet());
+    }
+
+    #[tokio::test]
+    async fn a_stream_with_data_or_an_end_is_not_quiet() {
+        quiet_until_data_or_end(tcp_pair().await).await;
+        quiet_until_data_or_end(unix_pair()).await;
+        quiet_until_data_or_end(memory_pair()).await;
+    }
+
+    #[tokio::test]
+    async fn plain_streams_move_between_runtimes_and_keep_working() {
+        for (ours, mut theirs) in [tcp_pair().await, unix_pair()] {
+            let moved = ours.into_std().unwrap().unwrap();
+            let echoed = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async move {
+                    let mut ours = Stream::from_std(moved).unwrap();
+                    ours.write_all(b"moved").await.unwrap();
+                })
+            });
+            let mut bytes = [0; 5];
+            theirs.read_exact(&mut bytes).await.unwrap();
+            assert_eq!(&bytes, b"moved");
+            echoed.join().unwrap();
+        }
+        assert!(memory_pair().0.into_std().is_err());
+    }
+
+    #[tokio::test]
+    async fn peers_are_known_and_local() {
+        let (ours, theirs) = tcp_pair().await;
+        assert!(matches!(ours.peer(), Peer::Tcp(address) if address.ip().is_loopback()));
+        assert!(theirs.peer().is_local());
+        let (unix, _other) = unix_pair();
+        assert_eq!(
+            unix.peer(),
+            Peer::Unix { uid: nix::unistd::getuid().as_raw(), pid: Some(std::process::id() as i32) }
+        );
+        assert!(!Peer::Gone.is_local());
+        assert!(!Peer::Tcp("192.0.2.1:5".parse().unwrap()).is_local());
+        assert!(Peer::Tcp("[::ffff:127.0.0.1]:5".parse().unwrap()).is_local());
+    }
+
+    #[tokio::test]
+    async fn keepalive_is_set_and_zero_leaves_the_system_value() {
+        let (ours, _theirs) = tcp_pair().await;
+        let Stream::Tcp(tcp) = &ours else { panic!("a TCP stream") };
+        let before = SockRef::from(tcp).tcp_keepalive_interval().unwrap();
+        let keepalive =
+            Keepalive { idle: std::time::Duration::from_secs(61), interval: std::time::Duration::ZERO, retries: 7 };
+        ours.set_keepalive(keepalive).unwrap();
+        ours.set_nodelay().unwrap();
+        let socket = SockRef::from(tcp);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), keepalive.idle);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), before);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 7);
+        assert!(tcp.nodelay().unwrap());
+    }
+}
