@@ -1,1 +1,3 @@
 //! One test binary for everything that runs the real proxy before a real PostgreSQL, so that it links once.
+
+mod kit;
