@@ -1,1 +1,0 @@
-//! The guided tour: a throwaway cluster with a sample billing database, the proxy in front, and statements that show what it does.

@@ -1,0 +1,132 @@
+//! The tour as a table: each step says what it does, what must come, and how to find out.
+//!
+//! A step judges only what it saw; it neither prints nor ends the tour.
+
+mod pooling;
+mod sessions;
+mod troubles;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use super::screen::Table;
+use super::stage::{Stage, StepError};
+
+/// What a step found.
+#[derive(Debug)]
+pub struct Came {
+    pub verdict: Verdict,
+    pub text: String,
+    pub table: Option<Table>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    AsExpected,
+    Different,
+}
+
+impl Came {
+    /// As expected exactly when all of `conditions` hold.
+    fn judged<const N: usize>(conditions: [bool; N], text: String) -> Self {
+        let verdict = if conditions.into_iter().all(|holds| holds) { Verdict::AsExpected } else { Verdict::Different };
+        Self { verdict, text, table: None }
+    }
+
+    fn with(self, table: Table) -> Self {
+        Self { table: Some(table), ..self }
+    }
+}
+
+pub type Running<'a> = Pin<Box<dyn Future<Output = Result<Came, StepError>> + 'a>>;
+
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    pub title: &'static str,
+    pub did: &'static str,
+    pub expected: &'static str,
+    pub run: for<'a> fn(&'a Stage) -> Running<'a>,
+}
+
+/// The tour, in order.
+pub const TOUR: &[Step] = &[
+    Step {
+        title: "Two users log in",
+        did: "Logged in as harbor and as lumen, then with a wrong password, then as a user that does not exist.",
+        expected: "Both reach the server under the one role billing_app. The two failures are the same: 28P01, one text.",
+        run: |stage| Box::pin(pooling::log_in(stage)),
+    },
+    Step {
+        title: "Twenty clients, four backends",
+        did: "10 clients of each user at once, 25 transactions each: every second one of a single statement, the others BEGIN, \
+              INSERT, SELECT, COMMIT.",
+        expected: "500 answers, no transaction split over backends, every row there, and never more than 4 backends.",
+        run: |stage| Box::pin(pooling::twenty_clients(stage)),
+    },
+    Step {
+        title: "The console",
+        did: "With 20 clients connected and idle: SHOW POOLS, on the database pgwarden.",
+        expected: "One pool for both users, at most 4 servers, nobody waiting.",
+        run: |stage| Box::pin(pooling::show_pools(stage)),
+    },
+    Step {
+        title: "Waiting for a backend",
+        did: "Opened a transaction on each of the 4 backends, sent a fifth client's query, then committed one transaction.",
+        expected: "The fifth waits (the console counts it) and is answered once a backend is free.",
+        run: |stage| Box::pin(pooling::fifth_waits(stage)),
+    },
+    Step {
+        title: "Settings follow the session",
+        did: "harbor SET TimeZone to Asia/Tokyo, lumen to America/New_York; 40 transactions each while others kept the pool busy.",
+        expected: "Each sees its own time zone every time, on more than one backend.",
+        run: |stage| Box::pin(sessions::settings_follow(stage)),
+    },
+    Step {
+        title: "Settings go back with ROLLBACK",
+        did: "SET statement_timeout in a transaction that is rolled back; in a savepoint that is rolled back; by SET LOCAL.",
+        expected: "The value before each: 0, then 4s, then 4s again, whichever backend answers.",
+        run: |stage| Box::pin(sessions::settings_revert(stage)),
+    },
+    Step {
+        title: "One user's settings are not another's",
+        did: "4 sessions of harbor SET work_mem and search_path; 4 sessions of lumen asked for theirs, on the same backends.",
+        expected: "harbor always sees 77MB and its schema; lumen always sees the server's own values.",
+        run: |stage| Box::pin(sessions::settings_stay_apart(stage)),
+    },
+    Step {
+        title: "Prepared statements in transaction mode",
+        did: "Each user prepared a statement once and executed it 40 times while others kept the pool busy.",
+        expected: "40 right answers each, from more than one backend: the proxy prepares a statement where it is missing.",
+        run: |stage| Box::pin(sessions::prepared_statements(stage)),
+    },
+    Step {
+        title: "What cannot follow stays with its backend",
+        did: "harbor LISTENs on a channel, lumen NOTIFYs it.",
+        expected: "The notification arrives, and SHOW CLIENTS says why harbor keeps a backend; after UNLISTEN it keeps none.",
+        run: |stage| Box::pin(sessions::listen_pins(stage)),
+    },
+    Step {
+        title: "COPY, both ways",
+        did: "COPY a day of usage_events out; COPY 1,000 rows in, in a transaction that is rolled back.",
+        expected: "As many lines as the table has rows; 1,000 rows inside the transaction, none after it.",
+        run: |stage| Box::pin(sessions::copy(stage)),
+    },
+    Step {
+        title: "Errors are PostgreSQL's own",
+        did: "Divided by zero in a transaction and went on in it; wrote where it may only read; broke a unique key.",
+        expected: "22012, 25P02, 42501, 23505; in between and after, the session works.",
+        run: |stage| Box::pin(troubles::errors(stage)),
+    },
+    Step {
+        title: "Cancel",
+        did: "Two clients run pg_sleep; the one that would sleep for 30 s is cancelled after 0.2 s.",
+        expected: "It gets 57014 at once and can go on; the other client's query runs to its end.",
+        run: |stage| Box::pin(troubles::cancel(stage)),
+    },
+    Step {
+        title: "A backend that died is not handed out",
+        did: "The server's administrator ended all backends while their clients were between transactions.",
+        expected: "The clients notice nothing: their next queries run on new backends, with their settings.",
+        run: |stage| Box::pin(troubles::backends_die(stage)),
+    },
+];

@@ -1,0 +1,228 @@
+//! Steps about what belongs to a session while its backend changes.
+
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, TryStreamExt};
+use tokio::task::JoinSet;
+use tokio_postgres::SimpleQueryRow;
+
+use super::Came;
+use crate::demo::screen::{Table, thousands};
+use crate::demo::stage::{Account, Session, Stage, StepError};
+
+/// Transactions that each session asks in.
+const QUESTIONS: usize = 40;
+/// Background sessions of each user.
+const OTHERS: usize = 4;
+
+/// What a session answered to the same question, time after time, and which backends it met.
+#[derive(Debug, Default)]
+struct Answers {
+    right: usize,
+    wrong: BTreeSet<String>,
+    pids: BTreeSet<String>,
+}
+
+impl Answers {
+    fn note(&mut self, expected: &str, answer: &str, pid: &str) {
+        if answer == expected {
+            self.right += 1;
+        } else {
+            self.wrong.insert(answer.to_owned());
+        }
+        self.pids.insert(pid.to_owned());
+    }
+
+    fn wrong(&self) -> String {
+        if self.wrong.is_empty() { "none".to_owned() } else { Vec::from_iter(self.wrong.clone()).join(", ") }
+    }
+}
+
+/// Asks for a value over and over, each time in a transaction of its own.
+async fn ask(session: &Session, question: &str, expected: &str) -> Result<Answers, StepError> {
+    let text = format!("SELECT {question}, pg_backend_pid()");
+    let mut answers = Answers::default();
+    for _ in 0..QUESTIONS {
+        let rows = session.rows(&text).await?;
+        let cell = |column| rows.first().and_then(|row| row.get(column)).unwrap_or("(nothing)");
+        answers.note(expected, cell(0), cell(1));
+    }
+    Ok(answers)
+}
+
+pub async fn settings_follow(stage: &Stage) -> Result<Came, StepError> {
+    let traffic = stage.traffic(OTHERS).await?;
+    let mut table = Table::new(["user", "TimeZone", "right", "wrong", "backends met"]);
+    let mut as_expected = true;
+    for (account, zone) in [(&stage.harbor, "Asia/Tokyo"), (&stage.lumen, "America/New_York")] {
+        let session = stage.connect(account).await?;
+        session.execute(&format!("SET TimeZone = '{zone}'")).await?;
+        let answers = ask(&session, "current_setting('TimeZone')", zone).await?;
+        as_expected &= answers.right == QUESTIONS && answers.pids.len() > 1;
+        table.row([
+            account.name.to_owned(),
+            zone.to_owned(),
+            answers.right.to_string(),
+            answers.wrong(),
+            answers.pids.len().to_string(),
+        ]);
+    }
+    let others = traffic.stop().await?;
+    let text = format!("Beside {} transactions of 8 other sessions:", thousands(others));
+    Ok(Came::judged([as_expected, others > 0], text).with(table))
+}
+
+pub async fn settings_revert(stage: &Stage) -> Result<Came, StepError> {
+    let traffic = stage.traffic(OTHERS).await?;
+    let session = stage.connect(&stage.harbor).await?;
+    let mut came = Vec::new();
+    let mut table = Table::new(["statements", "afterwards"]);
+    for statements in [
+        "BEGIN; SET statement_timeout = '3s'; ROLLBACK",
+        "BEGIN; SET statement_timeout = '4s'; SAVEPOINT s; SET statement_timeout = '5s'; ROLLBACK TO s; COMMIT",
+        "BEGIN; SET LOCAL statement_timeout = '6s'; COMMIT",
+    ] {
+        for statement in statements.split("; ") {
+            session.execute(statement).await?;
+        }
+        // Several transactions, for the first may meet the backend where it was set.
+        let mut values = BTreeSet::new();
+        for _ in 0..8 {
+            values.insert(session.value("SHOW statement_timeout").await?);
+        }
+        let values = Vec::from_iter(values).join(" or ");
+        table.row([statements.to_owned(), values.clone()]);
+        came.push(values);
+    }
+    traffic.stop().await?;
+    let text = format!("{}.", came.join(", then "));
+    Ok(Came::judged([came == ["0", "4s", "4s"]], text).with(table))
+}
+
+pub async fn settings_stay_apart(stage: &Stage) -> Result<Came, StepError> {
+    let question = "current_setting('work_mem') || ' ' || current_setting('search_path')";
+    let own = stage.server().await?.value(&format!("SELECT {question}")).await?;
+    let changed = "77MB harbor_private, public";
+    let mut sessions = JoinSet::new();
+    for (account, expected) in [(&stage.harbor, changed), (&stage.lumen, own.as_str())] {
+        for _ in 0..OTHERS {
+            let session = stage.connect(account).await?;
+            if account.name == stage.harbor.name {
+                session.execute("SET work_mem = '77MB'").await?;
+                session.execute("SET search_path = harbor_private, public").await?;
+            }
+            let (name, expected) = (account.name, expected.to_owned());
+            sessions.spawn(async move { Ok::<_, StepError>((name, ask(&session, question, &expected).await?)) });
+        }
+    }
+    let (mut harbor, mut lumen) = (Answers::default(), Answers::default());
+    while let Some(task) = sessions.join_next().await {
+        let (name, answers) = task.map_err(|error| StepError::unexpected(error.to_string()))??;
+        let all = if name == stage.harbor.name { &mut harbor } else { &mut lumen };
+        all.right += answers.right;
+        all.wrong.extend(answers.wrong);
+        all.pids.extend(answers.pids);
+    }
+    let mut table = Table::new(["user", "work_mem and search_path", "right", "wrong"]);
+    for (account, expected, answers) in [(&stage.harbor, changed, &harbor), (&stage.lumen, own.as_str(), &lumen)] {
+        table.row([account.name.to_owned(), expected.to_owned(), answers.right.to_string(), answers.wrong()]);
+    }
+    let shared = harbor.pids.intersection(&lumen.pids).count();
+    let text = format!("{shared} backends served both users.");
+    let asked = OTHERS * QUESTIONS;
+    Ok(Came::judged([harbor.right == asked, lumen.right == asked, shared > 0], text).with(table))
+}
+
+pub async fn prepared_statements(stage: &Stage) -> Result<Came, StepError> {
+    let traffic = stage.traffic(OTHERS).await?;
+    let mut table = Table::new(["user", "right", "backends met"]);
+    let mut as_expected = true;
+    for account in [&stage.harbor, &stage.lumen] {
+        let (mut right, mut pids) = (0, BTreeSet::new());
+        let session = stage.connect(account).await?;
+        let expected = customers(&session, account).await?;
+        let statement = session
+            .client
+            .prepare("SELECT id, name, pg_backend_pid() FROM customers WHERE tenant_id = $1 AND id = $2")
+            .await?;
+        for number in 0..QUESTIONS {
+            let (id, name) = &expected[number % expected.len()];
+            let row = session.client.query_one(&statement, &[&account.tenant, id]).await?;
+            right += usize::from(row.get::<_, i64>(0) == *id && row.get::<_, &str>(1) == name);
+            pids.insert(row.get::<_, i32>(2));
+        }
+        as_expected &= right == QUESTIONS && pids.len() > 1;
+        table.row([account.name.to_owned(), right.to_string(), pids.len().to_string()]);
+    }
+    let others = traffic.stop().await?;
+    let text = format!("Beside {} transactions of 8 other sessions:", thousands(others));
+    Ok(Came::judged([as_expected, others > 0], text).with(table))
+}
+
+/// A few customers of the user's tenant: id and name.
+async fn customers(session: &Session, account: &Account) -> Result<Vec<(i64, String)>, StepError> {
+    let text = format!("SELECT id, name FROM customers WHERE tenant_id = {} ORDER BY id LIMIT 7", account.tenant);
+    let read = |row: &SimpleQueryRow| Some((row.get(0)?.parse().ok()?, row.get(1)?.to_owned()));
+    let found: Vec<_> = session.rows(&text).await?.iter().filter_map(read).collect();
+    if found.is_empty() { Err(StepError::unexpected("there are no customers")) } else { Ok(found) }
+}
+
+pub async fn listen_pins(stage: &Stage) -> Result<Came, StepError> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let console = stage.console().await?;
+    let mut listener = stage.connect(&stage.harbor).await?;
+    listener.execute("LISTEN invoices").await?;
+    let pin = pin_of(&console, stage.harbor.name).await?;
+    stage.connect(&stage.lumen).await?.execute("NOTIFY invoices, 'paid 100017'").await?;
+    let arrived = tokio::time::timeout(PATIENCE, listener.notifications.recv()).await.ok().flatten();
+    let payload = arrived.map(|notification| notification.payload().to_owned());
+    listener.execute("UNLISTEN *").await?;
+    let after = pin_of(&console, stage.harbor.name).await?;
+    let text = format!(
+        "payload: {}; pin: {}; after UNLISTEN: {}.",
+        payload.as_deref().unwrap_or("none"),
+        pin.as_deref().unwrap_or("none"),
+        after.as_deref().unwrap_or("none")
+    );
+    Ok(Came::judged([payload.as_deref() == Some("paid 100017"), pin.is_some(), after.is_none()], text))
+}
+
+/// Why a user's session keeps its backend, if one does.
+async fn pin_of(console: &Session, user: &str) -> Result<Option<String>, StepError> {
+    let clients = console.rows("SHOW CLIENTS").await?;
+    let cell = |row: &SimpleQueryRow, column| row.try_get(column).ok().flatten().map(str::to_owned);
+    let mine = clients.iter().filter(|row| cell(row, "user").as_deref() == Some(user));
+    Ok(mine.filter_map(|row| cell(row, "pin")).find(|pin| !pin.is_empty()))
+}
+
+pub async fn copy(stage: &Stage) -> Result<Came, StepError> {
+    let session = stage.connect(&stage.lumen).await?;
+    let day = "FROM usage_events WHERE at >= '2026-06-15 00:00Z' AND at < '2026-06-16 00:00Z'";
+    let rows = session.value(&format!("SELECT count(*) {day}")).await?;
+    let mut out = pin!(session.client.copy_out(&format!("COPY (SELECT * {day}) TO STDOUT")).await?);
+    let mut lines = 0;
+    while let Some(chunk) = out.try_next().await? {
+        lines += chunk.iter().filter(|byte| **byte == b'\n').count();
+    }
+
+    let of_copy =
+        format!("SELECT count(*) FROM usage_events WHERE tenant_id = {} AND kind = 'copy'", stage.lumen.tenant);
+    session.execute("BEGIN").await?;
+    let text = "COPY usage_events (tenant_id, subscription_id, at, kind) FROM STDIN";
+    let mut sink = pin!(session.client.copy_in(text).await?);
+    let row = Bytes::from(format!("{}\t1\t2026-06-30 13:00:00+00\tcopy\n", stage.lumen.tenant));
+    for _ in 0..1000 {
+        sink.feed(row.clone()).await?;
+    }
+    let copied = sink.finish().await?;
+    let inside = session.value(&of_copy).await?;
+    session.execute("ROLLBACK").await?;
+    let after = session.value(&of_copy).await?;
+    let text =
+        format!("{lines} lines for {rows} rows; {copied} copied in, {inside} inside, {after} after the ROLLBACK.");
+    let conditions = [lines > 0 && lines.to_string() == rows, copied == 1000, inside == "1000", after == "0"];
+    Ok(Came::judged(conditions, text))
+}
