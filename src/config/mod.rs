@@ -4,12 +4,77 @@
 //! configuration strings. Nothing here compiles policies, opens sockets or reads the clock: a `Config` is a value that
 //! can be compared, cloned and printed (secrets redact themselves).
 
+mod check;
+mod problem;
+mod raw;
+mod read;
+pub mod reference;
+#[cfg(test)]
+mod tests;
+mod value;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+use toml::de::DeTable;
+
+use check::Checker;
+pub use problem::{Problem, Problems};
+use raw::RawConfig;
+use read::{Reader, Section as _, read_table};
+
+/// A configuration without problems, and what is unwise in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    pub config: Config,
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads and checks a configuration file with everything that it names. All problems come at once.
+pub fn load(path: &Path) -> Result<Loaded, Problems> {
+    let fail = |found: String, hint: &str| {
+        let problem = problem::Place::root().problem(Some(found), "a configuration file in TOML", hint);
+        Problems(vec![Problem { file: path.to_path_buf(), ..problem }])
+    };
+    let bytes = check::read_bounded(path, FILE_SIZE_MAX)
+        .map_err(|error| fail(check::reason(&error), "name a file that this process can read"))?;
+    let text = String::from_utf8(bytes).map_err(|_| fail("other bytes than UTF-8".to_owned(), "save it as UTF-8"))?;
+    load_text(path, &text, &|name| std::env::var(name).ok())
+}
+
+/// Checks a configuration's text as if it were in the file `path`, with the environment given.
+fn load_text(path: &Path, text: &str, env: check::Env<'_>) -> Result<Loaded, Problems> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut reader = Reader::new(text, RawConfig::KEYS);
+    if !errors.is_empty() {
+        return Err(in_order(path, reader.syntax(&errors)));
+    }
+    let raw: RawConfig = read_table(table.get_ref(), &problem::Place::root(), &mut reader);
+    let mut checker = Checker::new(path, env);
+    let config = checker.config(&raw);
+    let mut problems = reader.problems;
+    problems.append(&mut checker.problems);
+    match config {
+        Some(config) if problems.is_empty() => Ok(Loaded { config, warnings: in_order(path, checker.warnings).0 }),
+        Some(_) | None => Err(in_order(path, problems)),
+    }
+}
+
+/// Problems of a file in the order of its lines; what is missing altogether comes last.
+fn in_order(path: &Path, mut problems: Vec<Problem>) -> Problems {
+    for problem in &mut problems {
+        problem.file = path.to_path_buf();
+    }
+    problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
+    Problems(problems)
+}
+
+/// Largest configuration file.
+const FILE_SIZE_MAX: u64 = 16 << 20;
 
 /// Everything `serve` needs to know, checked as a whole.
 #[derive(Debug, Clone, PartialEq)]

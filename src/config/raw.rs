@@ -1,0 +1,243 @@
+//! The file's tables and keys as the operator types them. These comments are the reference: `docs/config.md` is made of them.
+//!
+//! A type says what one value may be; whatever depends on more than one value is in `check`.
+
+use std::net::SocketAddr;
+
+use super::read::{Named, section};
+use super::value::{EnvName, FilePath, Host, Moment, Name, Size, Span, SpanOrZero, Verifier, WeakAuth, Whole};
+use super::{ClientTlsMode, LogFormat, LogLevel, PoolMode, Secret, ServerTlsMode, SessionState, TlsVersion};
+
+section! {
+    /// The whole file.
+    struct RawConfig {
+        server: RawServer,
+        tls: RawTls,
+        admin: RawAdmin,
+        log: RawLog,
+        pool: RawPool,
+        shards: Named<RawShard>,
+        databases: Named<RawDatabase>,
+        users: Named<RawUser>,
+    }
+}
+
+section! {
+    /// pgwarden's own sockets, workers and limits.
+    struct RawServer {
+        /// TCP addresses to listen on for clients. Port 0 takes a free one. An empty list leaves only the Unix socket.
+        listen: Vec<SocketAddr> = r#"["127.0.0.1:6432"]"#,
+        /// Directory of a Unix socket for clients, `.s.PGSQL.<port>` as PostgreSQL names it. Absent: no Unix socket.
+        unix_socket_dir: FilePath,
+        /// The port number in the Unix socket's name.
+        unix_socket_port: Whole<1, 65535> = "6432",
+        /// Worker threads. Each has its own listeners and its share of clients and server connections.
+        /// Absent: one for each CPU core that the process may use.
+        workers: Whole<1, 256>,
+        /// Client connections in all; more are refused with SQLSTATE 53300. Each takes a file descriptor.
+        clients_max: Whole<1, 1_000_000> = "10000",
+        /// Time that a client has from connecting to the end of its login.
+        login_timeout: Span = r#""15s""#,
+        /// Failed logins from one client address within `login_timeout`; more are refused until some have passed.
+        login_failures_max: Whole<1, 10_000> = "20",
+        /// Longest wait of a client for a server connection; then its statement fails with SQLSTATE 53300.
+        queue_timeout: Span = r#""30s""#,
+        /// Clients that may wait for the connections of one pool; more fail at once with SQLSTATE 53300.
+        queue_max: Whole<0, 1_000_000> = "5000",
+        /// A client that sends nothing for so long, outside a transaction, is disconnected. `"0s"`: never.
+        client_idle_timeout: SpanOrZero = r#""0s""#,
+        /// A client that keeps a transaction open for so long without sending anything is disconnected, and the
+        /// transaction rolled back. `"0s"`: never.
+        idle_in_transaction_timeout: SpanOrZero = r#""0s""#,
+        /// A statement that runs for longer is cancelled with SQLSTATE 57014. `"0s"`: never.
+        query_timeout: SpanOrZero = r#""0s""#,
+        /// On SIGTERM, the time that open transactions have to end before they are cut. Keep it below the patience of
+        /// whatever stops the process (30 s in Kubernetes).
+        drain_timeout: SpanOrZero = r#""25s""#,
+        /// The largest message that a client may send, such as a row of COPY or a Bind with its values.
+        message_size_max: Size<16, 1_047_552> = r#""64MiB""#,
+        /// The longest text of one statement.
+        statement_size_max: Size<1, 65_536> = r#""256KiB""#,
+        /// Bytes kept for a slow peer, for each connection and direction, before reading from the other side stops.
+        buffer_size_max: Size<8, 1_048_576> = r#""256KiB""#,
+        /// TCP keepalive on connections of clients and servers.
+        keepalive: RawKeepalive,
+        /// Cancel requests under way at once; more wait their turn.
+        cancels_max: Whole<1, 10_000> = "64",
+    }
+}
+
+section! {
+    /// TCP keepalive: `keepalive = { idle = "60s", interval = "10s", retries = 5 }`.
+    struct RawKeepalive {
+        /// Silence before the first probe. `"0s"`: the system's value.
+        idle: SpanOrZero = r#""60s""#,
+        /// Time between probes. `"0s"`: the system's value.
+        interval: SpanOrZero = r#""10s""#,
+        /// Probes without an answer before the connection counts as dead. 0: the system's value.
+        retries: Whole<0, 127> = "5",
+    }
+}
+
+section! {
+    /// TLS towards clients. Without this table clients connect without TLS.
+    struct RawTls {
+        /// `"require"`: TCP connections without TLS are refused. `"allow"`: they are taken too. `"verify-client"`: as
+        /// `"require"`, and the client must show a certificate that `client_ca` vouches for. Unix sockets never need TLS.
+        mode: ClientTlsMode = r#""require""#,
+        /// Certificate chain in PEM, the server's own certificate first. Required.
+        cert: FilePath,
+        /// Private key of the certificate in PEM. Required.
+        key: FilePath,
+        /// Certificates in PEM that client certificates must chain to. Absent: no client certificates are asked for.
+        client_ca: FilePath,
+        /// Lowest TLS version.
+        version_min: TlsVersion = r#""1.2""#,
+    }
+}
+
+section! {
+    /// The console (`psql -d pgwarden`) and the HTTP endpoint.
+    struct RawAdmin {
+        /// Name of the database that opens the console.
+        database: Name = r#""pgwarden""#,
+        /// Users who may change things on the console: RELOAD, PAUSE, RESUME, KILL.
+        admins: Vec<Name> = "[]",
+        /// Users who may only look.
+        viewers: Vec<Name> = "[]",
+        /// Address of `/metrics`, `/healthz`, `/readyz` and the status page. No password is asked there, so keep it on a
+        /// private network. Absent: none.
+        http: SocketAddr,
+    }
+}
+
+section! {
+    /// The log, on standard error.
+    struct RawLog {
+        /// How much is logged.
+        level: LogLevel = r#""info""#,
+        /// `"json"`: one JSON object a line. `"pretty"`: for people. `"auto"`: pretty on a terminal, JSON otherwise.
+        /// Read at start only.
+        format: LogFormat = r#""auto""#,
+        /// Log each login of a client.
+        connections: bool = "true",
+        /// Log each client's end, with its reason.
+        disconnections: bool = "true",
+    }
+}
+
+section! {
+    /// Defaults for the pools of all users; `[users.NAME.pool]` takes the same keys and overrides them one by one. A pool
+    /// holds the connections of one server role to one database of one server.
+    struct RawPool {
+        /// When a server connection goes back to the pool. `"transaction"`: when the transaction ends. `"session"`: when the
+        /// client disconnects.
+        mode: PoolMode = r#""transaction""#,
+        /// Server connections at most, over all workers.
+        size: Whole<1, 10_000> = "16",
+        /// Server connections kept open while nobody needs them.
+        size_min: Whole<0, 10_000> = "0",
+        /// A server connection is closed once idle for so long. `"0s"`: never.
+        server_idle_timeout: SpanOrZero = r#""10min""#,
+        /// A server connection is closed, once free, when so old (less up to a tenth, so that not all go at once). `"0s"`:
+        /// never.
+        server_lifetime: SpanOrZero = r#""1h""#,
+        /// Prepared statements kept on each server connection. 0 turns their reuse off; they still work.
+        prepared_max: Whole<0, 100_000> = "256",
+        /// First pause after a failed login to the server; it doubles with each failure.
+        login_retry_min: Span = r#""250ms""#,
+        /// Longest pause between logins to the server.
+        login_retry_max: Span = r#""10s""#,
+    }
+}
+
+section! {
+    /// A PostgreSQL server by a name of your choice. This version serves exactly one shard.
+    struct RawShard {
+        /// The server that takes all statements. Required.
+        primary: RawNode,
+    }
+}
+
+section! {
+    /// One PostgreSQL server: `primary = { host = "db.internal", tls = "verify-full" }`.
+    struct RawNode {
+        /// Host name or IP address. This or `socket_dir` is required.
+        host: Host,
+        /// Directory of the server's Unix socket, in place of `host`.
+        socket_dir: FilePath,
+        /// Port, also in the Unix socket's name.
+        port: Whole<1, 65535> = "5432",
+        /// `"prefer"`: TLS where the server offers it, without verifying it. `"require"`: TLS or nothing, without verifying
+        /// it. `"verify-full"`: TLS, with the certificate's chain and host name verified. `"disable"`: no TLS. Not used on
+        /// Unix sockets.
+        tls: ServerTlsMode = r#""prefer""#,
+        /// Certificates in PEM that the server's certificate must chain to. Absent: the roots that Mozilla trusts. Read only
+        /// with `"verify-full"`.
+        tls_ca: FilePath,
+        /// Client certificate in PEM to show to the server.
+        tls_cert: FilePath,
+        /// Private key of `tls_cert` in PEM.
+        tls_key: FilePath,
+        /// Time to connect and log in.
+        connect_timeout: Span = r#""5s""#,
+    }
+}
+
+section! {
+    /// A database by the name that clients ask for.
+    struct RawDatabase {
+        /// The shard it is on. Absent: the only shard.
+        shard: Name,
+        /// Its name on the server. Absent: the same name.
+        server_database: Name,
+        /// Server connections to it in all, over all users and workers. Keep the sum below the server's `max_connections`.
+        connections_max: Whole<1, 100_000> = "80",
+    }
+}
+
+section! {
+    /// A user by the name that clients log in with. Exactly one of `password`, `password_file`, `password_env`, `verifier`,
+    /// `verifier_file`, `verifier_env` and `danger_trust` says how the user logs in, or `cert_cn` alone.
+    struct RawUser {
+        /// The password itself. A verifier is better: it cannot be used to log in.
+        password: Secret,
+        /// File that holds the password; one newline at its end is dropped.
+        password_file: FilePath,
+        /// Environment variable that holds the password.
+        password_env: EnvName,
+        /// SCRAM verifier as in `pg_authid`; `pgwarden passwd` makes one.
+        verifier: Verifier,
+        /// File that holds the verifier; one newline at its end is dropped.
+        verifier_file: FilePath,
+        /// Environment variable that holds the verifier.
+        verifier_env: EnvName,
+        /// Let the user in without a password. Possible only while pgwarden listens on nothing but loopback addresses and Unix
+        /// sockets.
+        danger_trust: bool = "false",
+        /// Common name of a client certificate that logs the user in without a password. Needs `client_ca` in `[tls]`.
+        cert_cn: Name,
+        /// Databases that the user may open. Absent or empty: all.
+        databases: Vec<Name> = "[]",
+        /// Role on the server. Absent: the same name.
+        server_user: Name,
+        /// Password of the role on the server. Absent: the user's own, where it is given as a password and not as a verifier.
+        server_password: Secret,
+        /// File that holds the role's password; one newline at its end is dropped.
+        server_password_file: FilePath,
+        /// Environment variable that holds the role's password.
+        server_password_env: EnvName,
+        /// Weaker methods that pgwarden may answer when the server asks for them: `"md5"`, `"cleartext"`. SCRAM always works.
+        server_auth: Vec<WeakAuth> = "[]",
+        /// Client connections of this user; more are refused with SQLSTATE 53300. Absent: `clients_max` of `[server]`.
+        clients_max: Whole<1, 1_000_000>,
+        /// What becomes of state that cannot follow a session from one server connection to the next (temporary objects,
+        /// LISTEN, session advisory locks, cursors WITH HOLD). `"pin"`: the session keeps its server connection for as long.
+        /// `"refuse"`: the statement is refused.
+        session_state: SessionState = r#""pin""#,
+        /// Logins are refused from this moment on: a date and time with its offset. Absent: never.
+        valid_until: Moment,
+        /// What differs from `[pool]` for this user.
+        pool: RawPool,
+    }
+}
