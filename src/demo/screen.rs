@@ -8,6 +8,8 @@ use std::io::{self, IsTerminal, Write};
 const WIDTH: usize = 100;
 /// Columns of the labels `did`, `expected`, `came`.
 const LABEL: usize = 10;
+/// Between the columns of a table.
+const GAP: &str = "  ";
 
 /// Whether escape sequences are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +36,7 @@ pub enum Ink {
     Bad,
 }
 
-/// Rows under a heading; cells are cut where the page ends.
+/// Rows under a heading; wide cells are cut to fit the page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     pub head: Vec<String>,
@@ -99,20 +101,21 @@ impl Screen {
         page
     }
 
-    /// A table under the texts of its step.
+    /// A table under the texts of its step. Where it is too wide, the widest columns give way.
     pub fn table(&self, table: &Table) -> String {
-        let widths: Vec<usize> = (0..table.head.len())
+        let mut widths: Vec<usize> = (0..table.head.len())
             .map(|column| {
                 let cells = table.rows.iter().filter_map(|row| row.get(column));
                 cells.chain([&table.head[column]]).map(|cell| cell.chars().count()).max().unwrap_or(0)
             })
             .collect();
+        while widths.iter().map(|width| width + GAP.len()).sum::<usize>() > WIDTH - LABEL {
+            let Some(widest) = widths.iter_mut().max() else { break };
+            *widest -= 1;
+        }
         let line = |cells: &[String]| {
-            let mut line = String::new();
-            for (cell, width) in cells.iter().zip(&widths) {
-                line.push_str(&format!("{cell:<width$}  "));
-            }
-            line.trim_end().chars().take(WIDTH - LABEL).collect::<String>()
+            let cells = cells.iter().zip(&widths).map(|(cell, &width)| format!("{:<width$}", cut(cell, width)));
+            cells.collect::<Vec<_>>().join(GAP).trim_end().to_owned()
         };
         let margin = " ".repeat(LABEL);
         let mut page = format!("{margin}{}\n", self.paint(Ink::Dim, &line(&table.head)));
@@ -121,6 +124,15 @@ impl Screen {
         }
         page
     }
+}
+
+/// At most `width` characters; an ellipsis says that there were more.
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(width.saturating_sub(1)).collect();
+    format!("{kept}…")
 }
 
 /// Lines of at most `width` characters, broken at spaces; a longer word keeps a line of its own.
@@ -163,13 +175,14 @@ mod tests {
     #[test]
     fn no_line_is_wider_than_the_page() {
         let screen = Screen::new(Colours::Off);
-        let mut table = Table::new(["user", "what"]);
-        table.row(["harbor".to_owned(), "x".repeat(300)]);
+        let mut table = Table::new(["user", "what", "verdict"]);
+        table.row(["harbor".to_owned(), "x".repeat(300), "still here".to_owned()]);
         let text = "a statement that goes on and on ".repeat(20);
         let page = [screen.heading(7, "A title"), screen.line("did", Ink::Plain, &text), screen.table(&table)].concat();
         for line in page.lines() {
             assert!(line.chars().count() <= WIDTH, "{line}");
         }
+        assert!(page.contains("…  still here\n"), "{page}");
     }
 
     #[test]

@@ -79,7 +79,7 @@ pub async fn settings_revert(stage: &Stage) -> Result<Came, StepError> {
     let traffic = stage.traffic(OTHERS).await?;
     let session = stage.connect(&stage.harbor).await?;
     let mut came = Vec::new();
-    let mut table = Table::new(["statements", "afterwards"]);
+    let mut table = Table::new(["afterwards", "statements"]);
     for statements in [
         "BEGIN; SET statement_timeout = '3s'; ROLLBACK",
         "BEGIN; SET statement_timeout = '4s'; SAVEPOINT s; SET statement_timeout = '5s'; ROLLBACK TO s; COMMIT",
@@ -94,7 +94,7 @@ pub async fn settings_revert(stage: &Stage) -> Result<Came, StepError> {
             values.insert(session.value("SHOW statement_timeout").await?);
         }
         let values = Vec::from_iter(values).join(" or ");
-        table.row([statements.to_owned(), values.clone()]);
+        table.row([values.clone(), statements.to_owned()]);
         came.push(values);
     }
     traffic.stop().await?;
