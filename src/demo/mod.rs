@@ -235,6 +235,7 @@ shard = "main"
 
 [users.{ops}]
 verifier = "{ops_verifier}"
+databases = ["{CONSOLE}"]
 "#,
         ops = operator.name,
         ops_verifier = verifier(&operator.password),
