@@ -3,6 +3,7 @@
 CARGO ?= cargo
 # Cargo's flags for reproducible builds: what Cargo.lock says, or an error.
 LOCKED := --locked
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: help build demo test bench clean
 .DEFAULT_GOAL := help
@@ -17,14 +18,13 @@ build: ## The release binary: target/release/pgwarden
 demo: ## A throwaway PostgreSQL with sample data, the proxy in front, and a guided tour (Ctrl-C ends it)
 	@scripts/setup build postgres
 	@$(CARGO) build $(LOCKED) --bin pgwarden
-	@target/debug/pgwarden demo
+	@$(TARGET)/debug/pgwarden demo
 
 test: ## Format, lints, the demo's tour and all tests
 	@scripts/test
 
 bench: ## CPU per transaction beside HAProxy and PgBouncer; QUICK=1 takes under five minutes
 	@scripts/setup build postgres bench
-	$(CARGO) build $(LOCKED) --release --workspace --bins
 	@QUICK=$(QUICK) bench/run $(BENCH)
 
 clean: ## Removes everything built
