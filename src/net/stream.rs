@@ -142,8 +142,6 @@ impl Stream {
     }
 
     /// Takes a plain stream out of this runtime. TLS and memory streams come back unchanged: they cannot move.
-    // The error is the stream itself, whole: boxing it would cost every caller an allocation to save nothing.
-    #[expect(clippy::result_large_err)]
     pub fn into_std(self) -> Result<io::Result<StdStream>, Self> {
         match self {
             Stream::Tcp(tcp) => Ok(tcp.into_std().map(StdStream::Tcp)),

@@ -21,3 +21,9 @@ pub struct CancelKey {
     pub pid: i32,
     pub secret: bytes::Bytes,
 }
+
+impl std::fmt::Debug for CancelKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CancelKey").field("pid", &self.pid).finish_non_exhaustive()
+    }
+}

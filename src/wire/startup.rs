@@ -82,12 +82,22 @@ pub enum PacketError {
     Version { major: u16, minor: u16 },
     #[error("invalid length of cancel request")]
     Cancel,
+    #[error("invalid message length")]
+    Message,
 }
 
 /// The whole packet's length, from its first four bytes.
 pub fn packet_length(head: [u8; 4]) -> Result<usize, PacketError> {
     let length = u32::from_be_bytes(head) as usize;
     if (PACKET_MIN..=PACKET_MAX).contains(&length) { Ok(length) } else { Err(PacketError::Length) }
+}
+
+/// Type and whole length (type byte included) of the message that begins with these bytes; for use before the first
+/// ReadyForQuery, where messages are small.
+pub fn message_head(head: [u8; 5], body_max: usize) -> Result<(u8, usize), PacketError> {
+    let [kind, length @ ..] = head;
+    let length = u32::from_be_bytes(length) as usize;
+    if (4..=body_max.saturating_add(4)).contains(&length) { Ok((kind, length + 1)) } else { Err(PacketError::Message) }
 }
 
 /// Reads one whole packet, its length field included.
@@ -286,6 +296,15 @@ mod tests {
             assert_eq!(packet_length(length.to_be_bytes()), Err(PacketError::Length));
         }
         assert_eq!(packet_length(10_000u32.to_be_bytes()), Ok(10_000));
+    }
+
+    #[test]
+    fn message_heads_are_bounded() {
+        assert_eq!(message_head(*b"p\0\0\0\x04", 10), Ok((b'p', 5)));
+        assert_eq!(message_head(*b"p\0\0\0\x0e", 10), Ok((b'p', 15)));
+        for bad in [*b"p\0\0\0\x03", *b"p\0\0\0\0", *b"p\0\0\0\x0f", *b"p\xff\xff\xff\xff"] {
+            assert_eq!(message_head(bad, 10), Err(PacketError::Message));
+        }
     }
 
     #[test]
