@@ -230,14 +230,13 @@ async fn authenticate(
     context: &LoginContext,
 ) -> Result<(Arc<User>, AuthMethod), LoginError> {
     let user = context.config.users.get(&request.user);
-    if let Some(user) = user {
-        if let Some(method) = without_password(user, inbound, peer) {
-            return if expired(user) {
-                Err(LoginError::Expired { user: user.name.clone() })
-            } else {
-                Ok((user.clone(), method))
-            };
-        }
+    if let Some(user) = user
+        && let Some(method) = without_password(user, inbound, peer)
+    {
+        return match expired(user) {
+            true => Err(LoginError::Expired { user: user.name.clone() }),
+            false => Ok((user.clone(), method)),
+        };
     }
     let method = prove_password(inbound, peer, &request.user, out, context).await?;
     match user {
