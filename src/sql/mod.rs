@@ -3,6 +3,16 @@
 //! Pure: no socket, no clock, no tokio. The rest of the crate sees only [`Analysis`] and the cache that hands it out.
 //! A text that cannot be understood is `StatementKind::Unknown` or a parse failure, never a guess.
 
+mod depth;
+mod effects;
+pub mod functions;
+pub mod grammar;
+mod kinds;
+pub mod lexer;
+mod names;
+mod tree;
+mod walk;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -219,7 +229,7 @@ pub enum Access {
     Write,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Relation {
     pub schema: Option<String>,
     pub name: String,

@@ -1,0 +1,243 @@
+//! A text read by PostgreSQL's own grammar (libpg_query), into an [`Analysis`].
+//!
+//! Why this binding: `pg_query` 18 keeps libpg_query's check of the stack's depth, and its tree is plain data whose every field
+//! the compiler makes us name (`tree`). `pg_raw_parse` is five to ten times faster to build, but has no such check, no fingerprint
+//! and a walk that panics on utility statements; the cache and the shapes make the difference rare. Never used: `deparse` and
+//! `scan_tokens`, which crash on some texts.
+//!
+//! No text may panic, abort, or hold a thread for long: sizes are capped, what is quadratic for the scanner is refused before,
+//! the walk keeps its own stack, and a text that could nest deeply is parsed on a thread with a stack for the deepest tree that
+//! libpg_query hands out (10,000 messages).
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::RawStmt;
+
+use super::depth::{self, Survey};
+use super::effects::effects_of;
+use super::kinds::{access_of, kind_of};
+use super::walk::walk;
+use super::{Access, Analysis, Effect, Failure, Spans, Statement, StatementKind, Summary};
+
+/// Reads a text without any cache.
+pub fn read(text: &[u8]) -> Analysis {
+    let statements = match text_of(text).and_then(parse) {
+        Ok(statements) => statements,
+        Err(failure) => {
+            let summary = Summary::FAILED;
+            return Analysis { summary, spans: Spans::Exact, statements: Vec::new(), failure: Some(failure) };
+        }
+    };
+    let mut summary = summary_of(statements.iter().map(|(statement, _)| statement));
+    if statements.iter().any(|(_, literals)| *literals == Literals::Matter) {
+        summary = summary.with(Summary::LITERALS);
+    }
+    let statements = statements.into_iter().map(|(statement, _)| statement).collect();
+    Analysis { summary, spans: Spans::Exact, statements, failure: None }
+}
+
+/// Whether another value of a literal could change what an analysis says, or what its readers make of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Literals {
+    Matter,
+    Indifferent,
+}
+
+fn text_of(text: &[u8]) -> Result<&str, Failure> {
+    if text.len() > TEXT_MAX {
+        return Err(Failure::TooComplex);
+    }
+    let text = std::str::from_utf8(text).map_err(|_| Failure::Encoding)?;
+    if text.contains('\0') { Err(Failure::Encoding) } else { Ok(text) }
+}
+
+fn parse(text: &str) -> Result<Vec<(Statement, Literals)>, Failure> {
+    let rescans_max = RESCANS_PER_BYTE * text.len() + RESCANS_FREE;
+    let Survey { depth, rescans } = depth::survey(text.as_bytes(), rescans_max);
+    if rescans > rescans_max {
+        return Err(Failure::TooComplex);
+    }
+    if depth <= DEPTH_HERE {
+        return parse_here(text);
+    }
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("parse".into()).stack_size(STACK_DEEP);
+        // No thread to be had: the text is refused, like any other that asks for too much.
+        let parsed = thread.spawn_scoped(scope, || parse_here(text)).map_err(|_| Failure::TooComplex)?;
+        parsed.join().unwrap_or(Err(Failure::TooComplex))
+    })
+}
+
+fn parse_here(text: &str) -> Result<Vec<(Statement, Literals)>, Failure> {
+    let tree = pg_query::parse(text, 0).map_err(failure_of)?.protobuf;
+    if tree.stmts.len() > STATEMENTS_MAX {
+        return Err(Failure::TooComplex);
+    }
+    let mut steps = 0;
+    tree.stmts.iter().map(|raw| statement_of(raw, text, &mut steps)).collect()
+}
+
+fn failure_of(error: pg_query::Error) -> Failure {
+    match error {
+        pg_query::Error::Parse(message) => {
+            let too_deep = ["stack depth", "nested too deeply", "memory exhausted"];
+            if too_deep.iter().any(|part| message.contains(part)) {
+                Failure::TooComplex
+            } else {
+                Failure::Syntax { message: shortened(message) }
+            }
+        }
+        pg_query::Error::Conversion(_) => Failure::Encoding,
+        // Not of the text's making: the binding could not hand the tree over.
+        _ => Failure::TooComplex,
+    }
+}
+
+/// The grammar quotes the text to its end where a quote is open.
+fn shortened(mut message: String) -> String {
+    message.truncate(message.floor_char_boundary(MESSAGE_MAX));
+    message
+}
+
+fn statement_of(raw: &RawStmt, text: &str, steps: &mut usize) -> Result<(Statement, Literals), Failure> {
+    let span = span_of(raw, text);
+    let Some(node) = raw.stmt.as_ref().and_then(|stmt| stmt.node.as_ref()) else {
+        return Ok((unknown(span), Literals::Matter));
+    };
+    let found = walk(node, steps)?;
+    let inner = found.effects.into_iter().map(|(_, effect)| effect).collect();
+    let Ok(mut effects) = effects_of(node, text, &span, inner) else {
+        return Ok((unknown(span), Literals::Matter));
+    };
+    effects.dedup();
+    let kind = kind_of(node);
+    let access = match access_of(kind) {
+        Access::Read | Access::None if found.writes && !is_planned(node) => Access::Write,
+        access => access,
+    };
+    let mut seen = HashSet::new();
+    let relations: Vec<_> = found.relations.into_iter().map(|(_, relation)| relation).collect();
+    let relations = relations.into_iter().filter(|relation| seen.insert(relation.clone())).collect();
+    let mut seen = HashSet::new();
+    let functions: Vec<_> = found.functions.into_iter().map(|(_, name)| name).collect();
+    let functions = functions.into_iter().filter(|name| seen.insert(name.clone())).collect();
+    let fingerprint = fingerprint_of(&text[span.clone()]);
+    let literals = if found.literals { Literals::Matter } else { Literals::Indifferent };
+    let parameters_max = found.parameters_max;
+    let statement = Statement { kind, span, access, effects, relations, functions, parameters_max, fingerprint };
+    Ok((statement, literals))
+}
+
+/// EXPLAIN without ANALYZE does nothing of what it explains.
+fn is_planned(node: &NodeEnum) -> bool {
+    kind_of(node) == StatementKind::Explain
+}
+
+fn unknown(span: Range<usize>) -> Statement {
+    Statement {
+        kind: StatementKind::Unknown,
+        span,
+        access: Access::Write,
+        effects: vec![Effect::Opaque],
+        relations: Vec::new(),
+        functions: Vec::new(),
+        parameters_max: 0,
+        fingerprint: 0,
+    }
+}
+
+fn span_of(raw: &RawStmt, text: &str) -> Range<usize> {
+    let start = usize::try_from(raw.stmt_location).unwrap_or(0).min(text.len());
+    let end = match usize::try_from(raw.stmt_len) {
+        Ok(length) if length > 0 => start.saturating_add(length).min(text.len()),
+        Ok(_) | Err(_) => text.len(),
+    };
+    // Positions are the grammar's, and it splits between tokens; still, a slice must never panic.
+    match text.get(start..end) {
+        Some(statement) => start..start + statement.trim_ascii_end().len(),
+        None => 0..text.len(),
+    }
+}
+
+fn fingerprint_of(statement: &str) -> u64 {
+    if statement.len() > FINGERPRINT_MAX {
+        return 0;
+    }
+    pg_query::fingerprint(statement, 0, 0).map(|fingerprint| fingerprint.value).unwrap_or(0)
+}
+
+fn summary_of<'a>(statements: impl Iterator<Item = &'a Statement>) -> Summary {
+    let mut summary = Summary::default();
+    let mut count = 0;
+    for statement in statements {
+        count += 1;
+        summary = summary.with(facts_of(statement));
+    }
+    if count == 0 {
+        return Summary::EMPTY;
+    }
+    if count > 1 {
+        summary = summary.with(Summary::MULTIPLE);
+    }
+    let special = Summary::TRANSACTION
+        .with(Summary::COPY)
+        .with(Summary::EFFECTS)
+        .with(Summary::UNKNOWN_FUNCTION)
+        .with(Summary::UNKNOWN);
+    if summary.any(special) { summary } else { summary.with(Summary::PLAIN) }
+}
+
+fn facts_of(statement: &Statement) -> Summary {
+    use StatementKind::*;
+    let mut summary = match statement.kind {
+        Begin | Commit | CommitChain | Rollback | RollbackChain | Savepoint | Release | RollbackTo => {
+            Summary::TRANSACTION
+        }
+        PrepareTransaction | CommitPrepared | RollbackPrepared | SetTransaction => Summary::TRANSACTION,
+        CopyFrom | CopyTo | CopyFile | CopyProgram => Summary::COPY,
+        Unknown => Summary::UNKNOWN,
+        Select | Values | Insert | Update | Delete | Merge | Explain | ExplainAnalyze | Set | SetLocal => {
+            Summary::default()
+        }
+        SetSessionCharacteristics | Reset | ResetAll | Show | SetRole | SetSessionAuthorization => Summary::default(),
+        SetConstraints | Discard(_) | Prepare | Execute | Deallocate | DeallocateAll | Declare => Summary::default(),
+        Fetch | Move | Close | CloseAll | Listen | Unlisten | UnlistenAll | Notify | Lock | Load => Summary::default(),
+        Do | Call | Checkpoint | Vacuum | Analyze | Cluster | Reindex | Refresh | Create => Summary::default(),
+        CreateTableAs | SelectInto | Alter | AlterSystem | Drop | Truncate | Comment | Grant => Summary::default(),
+        SecurityLabel | Import => Summary::default(),
+    };
+    for effect in &statement.effects {
+        let fact = if *effect == Effect::UnknownFunction { Summary::UNKNOWN_FUNCTION } else { Summary::EFFECTS };
+        summary = summary.with(fact);
+    }
+    if statement.access == Access::Write { summary.with(Summary::WRITES) } else { summary }
+}
+
+/// Bytes of one text, at most; callers cap lower.
+const TEXT_MAX: usize = 4 << 20;
+
+/// Statements of one text, at most.
+const STATEMENTS_MAX: usize = 20_000;
+
+/// Bytes of a syntax error's message that are kept.
+const MESSAGE_MAX: usize = 200;
+
+/// What the scanner may read again: a statement's operators are short, so honest texts stay below 4 a byte.
+const RESCANS_PER_BYTE: usize = 16;
+const RESCANS_FREE: usize = 65_536;
+
+/// Depth that is parsed on the caller's thread: each level is at most four messages, and a message takes less than 2 KiB of
+/// stack in any build, which leaves half of a 2 MiB stack.
+const DEPTH_HERE: usize = 100;
+
+/// Stack for trees of 10,000 messages, the most that libpg_query hands out.
+const STACK_DEEP: usize = 64 << 20;
+
+/// Longer statements have no fingerprint (0): making one costs as much as parsing, and more where lists nest.
+const FINGERPRINT_MAX: usize = 16 << 10;
+
+#[cfg(test)]
+#[path = "grammar_tests.rs"]
+mod tests;
