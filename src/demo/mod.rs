@@ -100,7 +100,7 @@ async fn demo(options: &Options) -> Result<(), DemoError> {
     let accounts = [("harbor", 1), ("lumen", 2), ("ops", 0)];
     let [harbor, lumen, operator] = accounts.map(|(name, tenant)| Account { name, password: new_password(), tenant });
     let port = options.port.unwrap_or_else(|| free_port(options.after));
-    let config = config(port, &cluster, [&harbor, &lumen], &operator, &role_password);
+    let config = config(port, cluster.address(), [&harbor, &lumen], &operator, &role_password);
     let program = std::env::current_exe().map_err(io_error("find this program"))?;
     let started = Instant::now();
     let proxy = Proxy::start(&program, &config).await?;
@@ -208,7 +208,7 @@ fn superuser(cluster: &Cluster) -> tokio_postgres::Config {
 }
 
 /// The proxy's configuration: two users who share one role, and so one pool, on the server; and an operator.
-fn config(port: u16, cluster: &Cluster, users: [&Account; 2], operator: &Account, role_password: &str) -> String {
+fn config(port: u16, server: SocketAddr, users: [&Account; 2], operator: &Account, role_password: &str) -> String {
     let mut text = format!(
         r#"[server]
 listen = ["127.0.0.1:{port}"]
@@ -239,8 +239,8 @@ databases = ["{CONSOLE}"]
 "#,
         ops = operator.name,
         ops_verifier = verifier(&operator.password),
-        host = cluster.host(),
-        server_port = cluster.port(),
+        host = server.ip(),
+        server_port = server.port(),
     );
     for Account { name, password, .. } in users {
         let verifier = verifier(password);
@@ -327,6 +327,25 @@ mod tests {
         }
         let expected = ["Settings go back with ROLLBACK", "COPY, both ways", "Errors are PostgreSQL's own", "Cancel"];
         assert_eq!(came, expected);
+    }
+
+    #[test]
+    fn the_proxys_configuration_is_valid_and_warns_of_nothing() {
+        let [harbor, lumen, operator] = [("harbor", 1), ("lumen", 2), ("ops", 0)].map(|(name, tenant)| Account {
+            name,
+            password: new_password(),
+            tenant,
+        });
+        let text = config(0, "127.0.0.1:5432".parse().expect("an address"), [&harbor, &lumen], &operator, "secret");
+        let file = tempfile::NamedTempFile::new().expect("make a file");
+        std::fs::write(file.path(), &text).expect("write it");
+        let loaded = crate::config::load(file.path()).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+        assert_eq!(loaded.warnings, []);
+        assert_eq!(loaded.config.users["harbor"].server_user, loaded.config.users["lumen"].server_user);
+        assert_eq!(loaded.config.users["harbor"].pool.size, POOL);
+        for account in [&harbor, &lumen, &operator] {
+            assert!(!text.contains(&account.password), "a client's password is in the configuration");
+        }
     }
 
     #[test]
