@@ -17,7 +17,7 @@ mod workload;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -129,10 +129,7 @@ fn run(args: &Args) -> Result<Complete> {
     say(&format!("machine: {}", machine()));
     say("making a PostgreSQL server");
     let server = Server::start()?;
-    let pgwarden = match &args.pgwarden {
-        Some(path) => path.canonicalize().with_context(|| path.display().to_string())?,
-        None => std::env::current_exe()?.with_file_name("pgwarden"),
-    };
+    let pgwarden = private_copy(args, dir.path())?;
     let site = Site { dir: dir.path(), account: &account, server: &server, pgwarden: &pgwarden };
     let mut series = Series { plan: &plan, site, versions: BTreeMap::new(), rows: Vec::new(), complete: true };
     series.probe();
@@ -143,6 +140,21 @@ fn run(args: &Args) -> Result<Complete> {
         say(&format!("{} rows in {}", series.rows.len(), args.output.display()));
     }
     Ok(if series.complete { Complete::Yes } else { Complete::No })
+}
+
+/// A copy of pgwarden's binary that the servers' account can run, wherever the original is, and that no build replaces
+/// in the middle of a run. Where there is none, the path at which it was looked for.
+fn private_copy(args: &Args, dir: &Path) -> Result<PathBuf> {
+    let original = match &args.pgwarden {
+        Some(path) => path.canonicalize().with_context(|| path.display().to_string())?,
+        None => std::env::current_exe()?.with_file_name("pgwarden"),
+    };
+    if !original.is_file() {
+        return Ok(original);
+    }
+    let copy = dir.join("pgwarden");
+    std::fs::copy(&original, &copy).with_context(|| format!("copy {}", original.display()))?;
+    Ok(copy)
 }
 
 impl Plan {
@@ -340,7 +352,7 @@ impl Series<'_> {
 /// The readings at the moment the work begins.
 struct Meter<'a> {
     roots: Vec<i32>,
-    dir: &'a std::path::Path,
+    dir: &'a Path,
     tool: Option<Tool>,
     rss_kb_before: u64,
     before: Usage,
@@ -348,7 +360,7 @@ struct Meter<'a> {
 }
 
 impl<'a> Meter<'a> {
-    fn new(proxy: &Running, dir: &'a std::path::Path, tool: Option<Tool>) -> Result<Self> {
+    fn new(proxy: &Running, dir: &'a Path, tool: Option<Tool>) -> Result<Self> {
         let roots = proxy.roots();
         let rss_kb_before = process::memory(&roots)?.rss_kb;
         let tool = tool.filter(|_| !roots.is_empty());
