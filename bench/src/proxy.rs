@@ -16,7 +16,7 @@ use nix::unistd::{Gid, Pid, Uid, User, chown};
 use serde::{Deserialize, Serialize};
 
 use crate::load;
-use crate::server::{DATABASE, Server, USER, first_line};
+use crate::server::{DATABASE, PASSWORD, Server, USER, first_line};
 use crate::workload::{IDLE_CLIENTS, POOL_SIZE};
 
 const START_MAX: Duration = Duration::from_secs(10);
@@ -139,7 +139,7 @@ impl Site<'_> {
 
     fn pgwarden(&self, workers: usize, pooling: Pooling) -> Result<Running> {
         let file = self.dir.join("pgwarden.toml");
-        fs::write(&file, pgwarden_config(self.server, workers, pooling))?;
+        fs::write(&file, pgwarden_config(self.server.port(), &self.server.verifier, workers, pooling))?;
         self.account.give(&file)?;
         let mut command = self.account.command(self.pgwarden);
         command.args(["serve", "--config"]).arg(&file);
@@ -206,7 +206,7 @@ fn pgbouncer_config(port: u16, server_port: u16, workers: usize, pooling: Poolin
     )
 }
 
-fn pgwarden_config(server: &Server, workers: usize, pooling: Pooling) -> String {
+fn pgwarden_config(server_port: u16, verifier: &str, workers: usize, pooling: Pooling) -> String {
     format!(
         r#"[server]
 listen = ["127.0.0.1:0"]
@@ -226,20 +226,17 @@ server_idle_timeout = "1h"
 server_lifetime = "10h"
 
 [shards.main]
-primary = {{ host = "127.0.0.1", port = {}, tls = "disable" }}
+primary = {{ host = "127.0.0.1", port = {server_port}, tls = "disable" }}
 
 [databases.{DATABASE}]
 shard = "main"
 
 [users.{USER}]
-verifier = "{}"
-server_password = "{}"
+verifier = "{verifier}"
+server_password = "{PASSWORD}"
 clients_max = {CLIENTS_MAX}
 "#,
         pooling.name(),
-        server.port(),
-        server.verifier,
-        server.password(),
     )
 }
 
@@ -381,6 +378,21 @@ mod tests {
         assert!(two.contains("default_pool_size = 8\n") && two.contains("so_reuseport = 1\n"));
         let one = pgbouncer_config(1, 2, 1, Pooling::Session, users);
         assert!(one.contains("default_pool_size = 16\n") && one.contains("pool_mode = session\n"));
+    }
+
+    #[test]
+    fn pgwarden_accepts_its_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pgwarden.toml");
+        let verifier = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:\
+                        wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
+        for (workers, pooling) in [(1, Pooling::Transaction), (2, Pooling::Session)] {
+            fs::write(&file, pgwarden_config(5432, verifier, workers, pooling)).unwrap();
+            let config = pgwarden::config::load(&file).unwrap().config;
+            assert_eq!(config.server.workers, workers);
+            assert_eq!(config.server.clients_max, CLIENTS_MAX);
+            assert_eq!(config.users[USER].pool.size, POOL_SIZE);
+        }
     }
 
     #[test]

@@ -11,7 +11,8 @@ use crate::pgbench;
 
 pub const USER: &str = "app";
 pub const DATABASE: &str = "bench";
-const PASSWORD: &str = "benchmark";
+/// The user's password, which proxies need towards the server.
+pub const PASSWORD: &str = "benchmark";
 
 /// Beyond what a throwaway cluster has anyway (no fsync): room for a thousand direct clients, and nothing that starts
 /// on its own in the middle of a run.
@@ -67,11 +68,6 @@ impl Server {
     /// The benchmark's user, at the server itself or at a proxy's `port`.
     pub fn login(&self, port: u16) -> Login {
         Login::new(port, USER, DATABASE, PASSWORD)
-    }
-
-    /// The user's password, for proxies that need it towards the server.
-    pub fn password(&self) -> &'static str {
-        PASSWORD
     }
 
     /// Puts the small TPC-B tables in the state in which pgbench wants them.
