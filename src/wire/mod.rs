@@ -3,6 +3,7 @@
 //! <https://www.postgresql.org/docs/15/protocol.html>. Imports nothing else of the crate. Every length and count that
 //! comes from a peer is checked before it is used; no input panics.
 
+pub mod frame;
 pub mod message;
 pub mod startup;
 
