@@ -3,7 +3,13 @@
 //! Nothing here touches a pool or a session: all that is shown comes from a [`Snapshot`] and the configuration, and all
 //! that is done goes through [`Control::command`]. No secret is ever shown, to admins neither. The HTTP endpoint only reads.
 
+pub mod console;
+pub mod exposition;
+#[cfg(test)]
+mod fake;
 pub mod history;
+pub mod http;
+pub mod status;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -44,11 +50,16 @@ impl Service {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = shutdown.wait_for(|stop| *stop) => return,
+                () = stopped(&mut shutdown) => return,
                 _ = ticks.tick() => self.history.record(&self.control.snapshot().await),
             }
         }
     }
+}
+
+/// Returns once `shutdown` is true or its sender is gone. Holds no lock of the channel, unlike `wait_for`'s result.
+async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    drop(shutdown.wait_for(|stop| *stop).await);
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
