@@ -46,6 +46,11 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
     load_text(path, &text, &|name| std::env::var(name).ok())
 }
 
+/// A name as a key of a configuration file: bare where TOML allows it, quoted and escaped otherwise.
+pub fn toml_key(name: &str) -> String {
+    if problem::is_bare(name) { name.to_owned() } else { toml::Value::from(name).to_string() }
+}
+
 /// Checks a configuration's text as if it were in the file `path`, with the environment given.
 fn load_text(path: &Path, text: &str, env: check::Env<'_>) -> Result<Loaded, Problems> {
     let (table, errors) = DeTable::parse_recoverable(text);

@@ -119,8 +119,12 @@ impl Place {
 
 /// A key as TOML would have it: bare where possible, quoted and escaped (and cut to a sane length) otherwise.
 fn quoted_key(key: &str) -> String {
-    let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    if bare && key.len() <= 63 { key.to_owned() } else { quoted(key) }
+    if is_bare(key) && key.len() <= 63 { key.to_owned() } else { quoted(key) }
+}
+
+/// Whether TOML takes a key without quotes.
+pub(crate) fn is_bare(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 /// Text between quotes, with control characters escaped, cut after 60 characters.
