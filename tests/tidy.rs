@@ -219,7 +219,7 @@ fn sources() -> Vec<Source> {
     let base = root().join("src");
     let files: Vec<(PathBuf, String)> =
         rust_files(&base).into_iter().map(|path| (path.clone(), fs::read_to_string(path).expect("text"))).collect();
-    let tests: Vec<PathBuf> = files.iter().flat_map(|(path, text)| test_modules(path, &blanked(text))).collect();
+    let tests: Vec<PathBuf> = files.iter().flat_map(|(path, text)| test_modules(path, text)).collect();
     let of_tests = |path: &Path| tests.iter().any(|stem| path == stem.with_extension("rs") || path.starts_with(stem));
     let production = files.into_iter().filter(|(path, _)| !of_tests(path));
     let sources: Vec<Source> = production.map(|(path, text)| source(&base, path, text)).collect();
@@ -236,16 +236,20 @@ fn source(base: &Path, path: PathBuf, text: String) -> Source {
     Source { lines, code, module: inside[0].clone(), is_root_of_module, text, path }
 }
 
-/// Files of modules that exist only for tests: `#[cfg(test)] mod name;`.
-fn test_modules(path: &Path, code: &str) -> Vec<PathBuf> {
+/// Files of modules that exist only for tests, without their ending: `#[cfg(test)] mod name;`, with `#[path]` or without.
+fn test_modules(path: &Path, text: &str) -> Vec<PathBuf> {
     let is_own_directory = path.file_stem().is_some_and(|stem| stem == "mod" || stem == "lib" || stem == "main");
-    let dir =
-        if is_own_directory { path.parent().expect("a directory").to_path_buf() } else { path.with_extension("") };
-    let after = code.split(CFG_TEST).skip(1);
+    let beside = path.parent().expect("a directory");
+    let below = if is_own_directory { beside.to_path_buf() } else { path.with_extension("") };
+    let after = text.split(CFG_TEST).skip(1);
     after
         .filter_map(|rest| {
-            let (name, _) = rest.trim_start().strip_prefix("mod ")?.split_once(';')?;
-            (!name.contains('{')).then(|| dir.join(name.trim()))
+            let rest = rest.trim_start();
+            if let Some(rest) = rest.strip_prefix("#[path = \"") {
+                return rest.split_once(".rs\"]").map(|(file, _)| beside.join(file));
+            }
+            let (name, _) = rest.strip_prefix("mod ")?.split_once(';')?;
+            (!name.contains('{')).then(|| below.join(name.trim()))
         })
         .collect()
 }
@@ -457,5 +461,7 @@ mod rules {
         assert_eq!(modules("src/x/mod.rs"), [PathBuf::from("src/x/tests")]);
         assert_eq!(modules("src/x/y.rs"), [PathBuf::from("src/x/y/tests")]);
         assert!(test_modules(Path::new("src/x.rs"), "#[cfg(test)]\nmod tests { }").is_empty());
+        let elsewhere = "#[cfg(test)]\n#[path = \"x_tests.rs\"]\nmod tests;";
+        assert_eq!(test_modules(Path::new("src/a/x.rs"), elsewhere), [PathBuf::from("src/a/x_tests")]);
     }
 }
