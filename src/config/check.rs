@@ -70,7 +70,9 @@ impl<'a> Checker<'a> {
             }
         }
         if let (Some(dir), Some(place)) = (&unix_socket_dir, raw.unix_socket_dir.place()) {
-            self.directory_of_socket(dir, raw.unix_socket_port().0 as u16, place, Side::Ours);
+            // A port that is not known yet has five digits at most.
+            let port = listen.first().map_or(raw.unix_socket_port().0 as u16, SocketAddr::port);
+            self.directory_of_socket(dir, if port == 0 { u16::MAX } else { port }, place, Side::Ours);
         }
         let (message, statement) = (raw.message_size_max().0, raw.statement_size_max().0);
         if statement >= message {

@@ -105,7 +105,7 @@ pub struct Server {
     pub listen: Vec<SocketAddr>,
     /// Directory for the `.s.PGSQL.<port>` socket; absent: no Unix socket.
     pub unix_socket_dir: Option<PathBuf>,
-    /// Port number in the Unix socket's name, where no TCP address is given.
+    /// Port number in the Unix socket's name where no TCP address is given; otherwise the first one's port is in it.
     pub unix_socket_port: u16,
     /// Worker threads, each with its own runtime, listeners and share of backends. At least 1.
     pub workers: usize,

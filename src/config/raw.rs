@@ -29,7 +29,7 @@ section! {
         listen: Vec<SocketAddr> = r#"["127.0.0.1:6432"]"#,
         /// Directory of a Unix socket for clients, `.s.PGSQL.<port>` as PostgreSQL names it. Absent: no Unix socket.
         unix_socket_dir: FilePath,
-        /// The port number in the Unix socket's name.
+        /// The port number in the Unix socket's name where `listen` is empty; otherwise the first address's port is in it.
         unix_socket_port: Whole<1, 65535> = "6432",
         /// Worker threads. Each has its own listeners and its share of clients and server connections.
         /// Absent: one for each CPU core that the process may use.
