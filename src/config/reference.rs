@@ -1,5 +1,7 @@
 //! The reference of all keys, made from the documentation of the file's tables and keys.
 
+use std::collections::BTreeMap;
+
 use super::raw::RawConfig;
 use super::read::{Key, Section, Shape};
 
@@ -10,6 +12,26 @@ pub fn markdown() -> String {
         table(&mut out, section, section.name.to_owned());
     }
     out
+}
+
+/// Defaults as TOML text, by path: `server.listen`, `users.NAME.pool.size`. Keys without one are absent.
+pub fn defaults() -> BTreeMap<String, &'static str> {
+    let mut found = BTreeMap::new();
+    collect(RawConfig::KEYS, "", &mut found);
+    found
+}
+
+fn collect(keys: &[Key], prefix: &str, found: &mut BTreeMap<String, &'static str>) {
+    for key in keys {
+        let path = format!("{prefix}{}", key.name);
+        match (key.shape)() {
+            Shape::Scalar { .. } => {
+                found.extend(key.default.map(|default| (path, default)));
+            }
+            Shape::Table { keys, .. } => collect(keys, &format!("{path}."), found),
+            Shape::Named { keys, .. } => collect(keys, &format!("{path}.NAME."), found),
+        }
+    }
 }
 
 /// One table of the file, then the tables inside it.

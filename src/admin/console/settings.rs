@@ -3,6 +3,7 @@
 //! Each table of the configuration is taken apart by name: a key that is added there must be listed here, or be left out in
 //! plain sight. Passwords and verifiers appear as `<secret>`, whatever they are.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
@@ -12,13 +13,15 @@ use super::tables::{Cell, Row};
 use crate::config::{
     Admin, ClientTls, ClientTlsMode, Config, Database, Keepalive, Log, LogFormat, LogLevel, Node, NodeAddress, Permit,
     PoolSettings, Server, ServerAuth, ServerTls, ServerTlsMode, SessionState, Shard, TlsVersion, User, UserSecret,
+    reference,
 };
 
 /// Key, value, default, changeable.
 pub fn rows(config: &Config) -> Vec<Row> {
     let Config { source, server, tls, admin, log, shards, databases, users } = config;
-    let mut list = List { rows: Vec::new() };
-    list.add("config_file", "", AT_START, source.display());
+    let mut list = List { rows: Vec::new(), defaults: reference::defaults(), template: None };
+    let source = Cell::text(source.display().to_string());
+    list.rows.push(vec![Cell::word("config_file"), source, Cell::Null, Cell::word(AT_START)]);
     server_keys(&mut list, server);
     if let Some(tls) = tls {
         tls_keys(&mut list, tls);
@@ -26,16 +29,19 @@ pub fn rows(config: &Config) -> Vec<Row> {
     admin_keys(&mut list, admin);
     log_keys(&mut list, log);
     for (name, Shard { name: _, primary }) in shards {
+        list.template = Some("shards.NAME.primary");
         node_keys(&mut list, &format!("shards.{name}.primary"), primary);
     }
     for (name, database) in databases {
         let Database { name: _, shard, server_database, connections_max } = &**database;
         let table = format!("databases.{name}");
+        list.template = Some("databases.NAME");
         list.add(&table, "shard", RELOAD, shard);
         list.add(&table, "server_database", RELOAD, server_database);
         list.add(&table, "connections_max", RELOAD, connections_max);
     }
     for (name, user) in users {
+        list.template = Some("users.NAME");
         user_keys(&mut list, &format!("users.{name}"), user);
     }
     list.rows
@@ -48,12 +54,18 @@ const AT_START: Changeable = "no";
 
 struct List {
     rows: Vec<Row>,
+    /// By the path in the reference.
+    defaults: BTreeMap<String, &'static str>,
+    /// The table's path in the reference, where its own holds a name.
+    template: Option<&'static str>,
 }
 
 impl List {
     fn add(&mut self, table: &str, key: &str, changeable: Changeable, value: impl Display) {
-        let path = if key.is_empty() { table.to_owned() } else { format!("{table}.{key}") };
-        self.rows.push(vec![Cell::text(path), Cell::text(value.to_string()), Cell::Null, Cell::word(changeable)]);
+        let known = self.defaults.get(&format!("{}.{key}", self.template.unwrap_or(table)));
+        let default = known.map_or(Cell::Null, |toml| Cell::text(plain(toml)));
+        let path = Cell::text(format!("{table}.{key}"));
+        self.rows.push(vec![path, Cell::text(value.to_string()), default, Cell::word(changeable)]);
     }
 
     fn path(&mut self, table: &str, key: &str, changeable: Changeable, path: Option<&Path>) {
@@ -211,6 +223,7 @@ fn user_keys(list: &mut List, table: &str, user: &User) {
     list.add(table, "session_state", RELOAD, session_state);
     let valid_until = valid_until.map(|seconds| moment(seconds.saturating_mul(1_000_000)));
     list.add(table, "valid_until", RELOAD, valid_until.unwrap_or_default());
+    list.template = Some("users.NAME.pool");
     pool_keys(list, &format!("{table}.pool"), pool);
 }
 
@@ -237,16 +250,22 @@ fn pool_keys(list: &mut List, table: &str, pool: &PoolSettings) {
 
 const REDACTED: &str = "<secret>";
 
+/// TOML text of a default as the value column has it: no quotes, no brackets.
+fn plain(toml: &str) -> String {
+    toml.chars().filter(|c| !matches!(c, '"' | '[' | ']')).collect()
+}
+
 fn joined<T: Display>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// A duration in the largest unit that leaves a whole number, as the configuration file has it.
+/// A duration in the largest unit that leaves a whole number, but a single minute in seconds, as defaults are written.
 fn span(span: Duration) -> String {
     let millis = span.as_millis();
     let units = [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000)];
-    match units.into_iter().find(|(_, unit)| millis > 0 && millis.is_multiple_of(*unit)) {
+    match units.into_iter().find(|(_, unit)| millis > 0 && millis != 60_000 && millis.is_multiple_of(*unit)) {
         Some((unit, length)) => format!("{}{unit}", millis / length),
+        None if millis == 60_000 => "60s".to_owned(),
         None if millis == 0 => "0s".to_owned(),
         None => format!("{millis}ms"),
     }
@@ -267,9 +286,15 @@ mod tests {
 
     #[test]
     fn durations_and_sizes_carry_the_largest_whole_unit() {
-        for (millis, shown) in
-            [(0, "0s"), (250, "250ms"), (1_500, "1500ms"), (90_000, "90s"), (600_000, "10min"), (86_400_000, "1d")]
-        {
+        for (millis, shown) in [
+            (0, "0s"),
+            (250, "250ms"),
+            (1_500, "1500ms"),
+            (60_000, "60s"),
+            (90_000, "90s"),
+            (600_000, "10min"),
+            (86_400_000, "1d"),
+        ] {
             assert_eq!(span(Duration::from_millis(millis)), shown);
         }
         assert_eq!((size(64 << 20), size(1_500), size(0)), ("64MiB".into(), "1500B".into(), "0B".into()));

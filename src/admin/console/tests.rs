@@ -569,47 +569,47 @@ async fn psql_shows_the_configuration_without_secrets() {
     expect![[r#"
         key|value|default|changeable
         config_file|/etc/pgwarden.toml||no
-        server.listen|127.0.0.1:6432||no
+        server.listen|127.0.0.1:6432|127.0.0.1:6432|no
         server.unix_socket_dir|||no
-        server.unix_socket_port|6432||no
+        server.unix_socket_port|6432|6432|no
         server.workers|2||no
-        server.clients_max|1000||yes
-        server.login_timeout|15s||yes
-        server.login_failures_max|20||yes
-        server.queue_timeout|30s||yes
-        server.queue_max|5000||yes
-        server.client_idle_timeout|0s||yes
-        server.idle_in_transaction_timeout|0s||yes
-        server.query_timeout|0s||yes
-        server.drain_timeout|25s||yes
-        server.message_size_max|64MiB||yes
-        server.statement_size_max|256KiB||yes
-        server.buffer_size_max|256KiB||yes
-        server.keepalive.idle|1min||yes
-        server.keepalive.interval|10s||yes
-        server.keepalive.retries|5||yes
-        server.cancels_max|64||yes
-        admin.database|pgwarden||yes
+        server.clients_max|1000|10000|yes
+        server.login_timeout|15s|15s|yes
+        server.login_failures_max|20|20|yes
+        server.queue_timeout|30s|30s|yes
+        server.queue_max|5000|5000|yes
+        server.client_idle_timeout|0s|0s|yes
+        server.idle_in_transaction_timeout|0s|0s|yes
+        server.query_timeout|0s|0s|yes
+        server.drain_timeout|25s|25s|yes
+        server.message_size_max|64MiB|64MiB|yes
+        server.statement_size_max|256KiB|256KiB|yes
+        server.buffer_size_max|256KiB|256KiB|yes
+        server.keepalive.idle|60s|60s|yes
+        server.keepalive.interval|10s|10s|yes
+        server.keepalive.retries|5|5|yes
+        server.cancels_max|64|64|yes
+        admin.database|pgwarden|pgwarden|yes
         admin.admins|admin||yes
         admin.viewers|grafana||yes
         admin.http|127.0.0.1:9187||no
-        log.level|info||yes
-        log.format|auto||no
-        log.connections|true||yes
-        log.disconnections|true||yes
+        log.level|info|info|yes
+        log.format|auto|auto|no
+        log.connections|true|true|yes
+        log.disconnections|true|true|yes
         shards.main.primary.host|127.0.0.1||yes
-        shards.main.primary.port|5432||yes
-        shards.main.primary.tls|prefer||yes
+        shards.main.primary.port|5432|5432|yes
+        shards.main.primary.tls|prefer|prefer|yes
         shards.main.primary.tls_ca|||yes
         shards.main.primary.tls_cert|||yes
         shards.main.primary.tls_key|||yes
-        shards.main.primary.connect_timeout|5s||yes
+        shards.main.primary.connect_timeout|5s|5s|yes
         databases.archive.shard|main||yes
         databases.archive.server_database|archive||yes
-        databases.archive.connections_max|80||yes
+        databases.archive.connections_max|80|80|yes
         databases.billing.shard|main||yes
         databases.billing.server_database|billing||yes
-        databases.billing.connections_max|80||yes
+        databases.billing.connections_max|80|80|yes
         users.app.password|<secret>||yes
         users.app.cert_cn|||yes
         users.app.databases|||yes
@@ -617,16 +617,16 @@ async fn psql_shows_the_configuration_without_secrets() {
         users.app.server_password|<secret>||yes
         users.app.server_auth|md5||yes
         users.app.clients_max|100||yes
-        users.app.session_state|pin||yes
+        users.app.session_state|pin|pin|yes
         users.app.valid_until|||yes
-        users.app.pool.mode|transaction||yes
-        users.app.pool.size|4||yes
-        users.app.pool.size_min|0||yes
-        users.app.pool.server_idle_timeout|10min||yes
-        users.app.pool.server_lifetime|1h||yes
-        users.app.pool.prepared_max|256||yes
-        users.app.pool.login_retry_min|250ms||yes
-        users.app.pool.login_retry_max|10s||yes
+        users.app.pool.mode|transaction|transaction|yes
+        users.app.pool.size|4|16|yes
+        users.app.pool.size_min|0|0|yes
+        users.app.pool.server_idle_timeout|10min|10min|yes
+        users.app.pool.server_lifetime|1h|1h|yes
+        users.app.pool.prepared_max|256|256|yes
+        users.app.pool.login_retry_min|250ms|250ms|yes
+        users.app.pool.login_retry_max|10s|10s|yes
         users.reports.verifier|<secret>||yes
         users.reports.cert_cn|||yes
         users.reports.databases|billing||yes
@@ -634,16 +634,16 @@ async fn psql_shows_the_configuration_without_secrets() {
         users.reports.server_password|||yes
         users.reports.server_auth|md5||yes
         users.reports.clients_max|100||yes
-        users.reports.session_state|refuse||yes
+        users.reports.session_state|refuse|pin|yes
         users.reports.valid_until|2027-01-31 00:00:00 UTC||yes
-        users.reports.pool.mode|session||yes
-        users.reports.pool.size|2||yes
-        users.reports.pool.size_min|0||yes
-        users.reports.pool.server_idle_timeout|10min||yes
-        users.reports.pool.server_lifetime|1h||yes
-        users.reports.pool.prepared_max|256||yes
-        users.reports.pool.login_retry_min|250ms||yes
-        users.reports.pool.login_retry_max|10s||yes
+        users.reports.pool.mode|session|transaction|yes
+        users.reports.pool.size|2|16|yes
+        users.reports.pool.size_min|0|0|yes
+        users.reports.pool.server_idle_timeout|10min|10min|yes
+        users.reports.pool.server_lifetime|1h|1h|yes
+        users.reports.pool.prepared_max|256|256|yes
+        users.reports.pool.login_retry_min|250ms|250ms|yes
+        users.reports.pool.login_retry_max|10s|10s|yes
         (76 rows)
     "#]]
     .assert_eq(&shown);
