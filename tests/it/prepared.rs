@@ -1,0 +1,309 @@
+//! Prepared statements and portals in transaction pooling: names of the client's own, whatever the backend has.
+//!
+//! What single lessons don't cover: names in both protocols, portals within a transaction, and seeded random conversations
+//! that must read the same through the proxy as they do without it.
+
+use std::fmt::Write;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::rig::Rig;
+use crate::talk::*;
+
+#[test]
+fn the_unnamed_statement_outlives_sync_and_belongs_to_its_client() {
+    let rig = Rig::new();
+    let mut alice = rig.client("alice");
+    let mut bob = rig.client("bob");
+    for _ in 0..3 {
+        assert_eq!(alice.ask(&[parse("", "SELECT $1::text || 'a'"), sync()]), "1 Z(I)");
+        assert_eq!(bob.ask(&[parse("", "SELECT 'b'"), sync()]), "1 Z(I)");
+        assert_eq!(alice.ask(&[describe_statement(""), sync()]), "t(25) T(?column?) Z(I)");
+        assert_eq!(
+            bob.ask(&[describe_statement(""), again("", &[]), sync()]),
+            "t() T(?column?) 2 D(b) C(SELECT 1) Z(I)"
+        );
+        assert_eq!(alice.ask(&[again("", &[Some("x")]), sync()]), "2 D(xa) C(SELECT 1) Z(I)");
+        // A simple query takes the unnamed statement away, as PostgreSQL does; of this client, not of the other.
+        alice.query("SELECT 1");
+        assert_eq!(alice.ask(&[again("", &[Some("x")]), sync()]), "E(26000) Z(I)");
+        assert_eq!(bob.ask(&[again("", &[]), sync()]), "2 D(b) C(SELECT 1) Z(I)");
+        assert_eq!(alice.ask(&[parse("", "SELEKT"), sync()]), "E(42601) Z(I)");
+        assert_eq!(alice.ask(&[again("", &[]), sync()]), "E(26000) Z(I)");
+        assert_eq!(bob.ask(&[close_statement(""), again("", &[]), sync()]), "3 E(26000) Z(I)");
+    }
+}
+
+#[test]
+fn sql_reaches_the_names_of_the_protocol_and_the_other_way_round() {
+    let rig = Rig::new();
+    let mut alice = rig.client("alice");
+    assert_eq!(alice.ask(&[parse("p", "SELECT $1::int + 1"), sync()]), "1 Z(I)");
+    rig.client("bob").query("SELECT 1");
+    assert_eq!(alice.query("EXECUTE p(1)"), "T(?column?) D(2) C(SELECT 1) Z(I)");
+    assert_eq!(alice.query("EXPLAIN (COSTS OFF) EXECUTE p(1)"), "T(QUERY PLAN) D(Result) C(EXPLAIN) Z(I)");
+    assert_eq!(alice.query("PREPARE p AS SELECT 1"), "E(42P05) Z(I)");
+    assert_eq!(alice.query("DEALLOCATE p"), "C(DEALLOCATE) Z(I)");
+    assert_eq!(alice.ask(&[again("p", &[Some("1")]), sync()]), "E(26000) Z(I)");
+    assert_eq!(alice.query("PREPARE q(int) AS SELECT $1 + 2"), "C(PREPARE) Z(I)");
+    assert_eq!(
+        alice.ask(&[describe_statement("q"), again("q", &[Some("1")]), sync()]),
+        "t(23) T(?column?) 2 D(3) C(SELECT 1) Z(I)"
+    );
+    assert_eq!(alice.ask(&[parse("q", "SELECT 1"), sync()]), "E(42P05) Z(I)");
+    assert_eq!(alice.ask(&[close_statement("q"), sync()]), "3 Z(I)");
+    assert_eq!(alice.query("EXECUTE q(1)"), "E(26000) Z(I)");
+    // Quoted names, and names as SQL folds them.
+    assert_eq!(
+        alice.ask(&[parse("Mixed Name", "SELECT 'mixed'"), parse("lower", "SELECT 'lower'"), sync()]),
+        "1 1 Z(I)"
+    );
+    assert_eq!(alice.query("EXECUTE \"Mixed Name\""), "T(?column?) D(mixed) C(SELECT 1) Z(I)");
+    assert_eq!(alice.query("EXECUTE LOWER"), "T(?column?) D(lower) C(SELECT 1) Z(I)");
+    assert_eq!(alice.query("DEALLOCATE \"Mixed Name\"; DEALLOCATE lower"), "C(DEALLOCATE) C(DEALLOCATE) Z(I)");
+    assert_eq!(
+        alice.query("SELECT count(*) FROM pg_prepared_statements WHERE name IN ('p', 'q', 'lower', 'Mixed Name')"),
+        "T(count) D(0) C(SELECT 1) Z(I)"
+    );
+}
+
+#[test]
+fn names_that_the_proxy_might_use_are_the_clients_to_use() {
+    let rig = Rig::new();
+    let mut alice = rig.client("alice");
+    let mut bob = rig.client("bob");
+    let names = [
+        "s1",
+        "s_1",
+        "1",
+        "0",
+        "P_0",
+        "__pgwarden_1",
+        "pgwarden_1",
+        "pgw_1",
+        "w1",
+        "PGBOUNCER_1",
+        "\u{e9}",
+        "a b",
+        "\"",
+        "'",
+        "$1",
+    ];
+    for name in names {
+        for (client, who) in [(&mut alice, "alice"), (&mut bob, "bob")] {
+            let said = client.ask(&[parse(name, &format!("SELECT '{who}'")), again(name, &[]), sync()]);
+            assert_eq!(said, format!("1 2 D({who}) C(SELECT 1) Z(I)"), "{name}");
+        }
+    }
+    for name in names {
+        assert_eq!(alice.ask(&[again(name, &[]), sync()]), "2 D(alice) C(SELECT 1) Z(I)", "{name}");
+        assert_eq!(bob.ask(&[again(name, &[]), sync()]), "2 D(bob) C(SELECT 1) Z(I)", "{name}");
+    }
+    let long = "n".repeat(300);
+    assert_eq!(alice.ask(&[parse(&long, "SELECT 'long'"), again(&long, &[]), sync()]), "1 2 D(long) C(SELECT 1) Z(I)");
+}
+
+#[test]
+fn portals_live_as_long_as_their_transaction() {
+    let rig = Rig::new();
+    let mut alice = rig.client("alice");
+    let mut bob = rig.client("bob");
+    alice.query("BEGIN");
+    let opened =
+        [parse("s", "SELECT generate_series(1, 6)"), bind("a", "s", &[]), bind("b", "s", &[]), execute("a", 2), sync()];
+    assert_eq!(alice.ask(&opened), "1 2 2 D(1) D(2) s Z(T)");
+    assert_eq!(alice.ask(&[execute("b", 1), sync()]), "D(1) s Z(T)");
+    assert_eq!(alice.ask(&[execute("a", 2), describe_portal("a"), sync()]), "D(3) D(4) s T(generate_series) Z(T)");
+    assert_eq!(alice.query("FETCH 1 FROM a"), "T(generate_series) D(5) C(FETCH 1) Z(T)");
+    assert_eq!(alice.ask(&[close_portal("b"), execute("b", 1), sync()]), "3 E(34000) Z(E)");
+    assert_eq!(alice.query("ROLLBACK"), "C(ROLLBACK) Z(I)");
+    assert_eq!(alice.ask(&[execute("a", 1), sync()]), "E(34000) Z(I)");
+    alice.query("BEGIN");
+    assert_eq!(alice.ask(&[bind("a", "s", &[]), sync()]), "2 Z(T)");
+    assert_eq!(alice.ask(&[bind("a", "s", &[]), sync()]), "E(42P03) Z(E)");
+    alice.query("ROLLBACK; BEGIN");
+    // A cursor of SQL is a portal of the protocol.
+    assert_eq!(alice.query("DECLARE c CURSOR FOR SELECT generate_series(1, 3)"), "C(DECLARE CURSOR) Z(T)");
+    assert_eq!(alice.ask(&[execute("c", 2), sync()]), "D(1) D(2) s Z(T)");
+    assert_eq!(alice.ask(&[describe_portal("c"), execute("c", 0), sync()]), "T(generate_series) D(3) C(SELECT 1) Z(T)");
+    assert_eq!(alice.query("COMMIT"), "C(COMMIT) Z(I)");
+    assert_eq!(bob.query("SELECT 'bob'"), "T(?column?) D(bob) C(SELECT 1) Z(I)");
+}
+
+#[test]
+fn formats_and_types_pass_as_they_are() {
+    let rig = Rig::new();
+    let mut alice = rig.client("alice");
+    assert_eq!(
+        alice.ask(&[parse_typed("s", "SELECT $1, $2::int4", &[16, 0]), describe_statement("s"), sync()]),
+        "1 t(16,23) T(?column?,int4) Z(I)"
+    );
+    rig.client("bob").query("SELECT 1");
+    // Binary parameters and results: bool 1, int4 7.
+    let binary = message(b'B', b"\0s\0\0\x01\0\x01\0\x02\0\0\0\x01\x01\0\0\0\x04\0\0\0\x07\0\x01\0\x01");
+    alice.say(&[binary, execute("", 0), sync()]);
+    assert_eq!(alice.reply().tag, b'2');
+    assert_eq!(row(&alice.reply().body), [Some(vec![1]), Some(vec![0, 0, 0, 7])]);
+    assert_eq!(alice.until_ready(1), "C(SELECT 1) Z(I)");
+    // Mixed formats, a NULL.
+    let mixed = message(b'B', b"\0s\0\0\x02\0\0\0\x01\0\x02\0\0\0\x01t\xff\xff\xff\xff\0\x02\0\0\0\x01");
+    assert_eq!(alice.ask(&[mixed, execute("", 0), sync()]), "2 D(t,~) C(SELECT 1) Z(I)");
+}
+
+/// A client that says random messages about few names, the same ones every time for a seed.
+struct Chatter {
+    random: StdRng,
+    texts: &'static [&'static str],
+    queried: bool,
+}
+
+/// Those of the last line pin a backend to the session.
+const TEXTS: [&str; 29] = [
+    "SELECT 1",
+    "SELECT 'two', 2",
+    "SELECT generate_series(1, 4)",
+    "SELECT $1::int + 1",
+    "SELECT $1::text, $2::text",
+    "SELEKT",
+    "SELECT 1 / i FROM generate_series(-1, 1) i",
+    "SELECT * FROM missing",
+    "",
+    "-- nothing",
+    "BEGIN",
+    "COMMIT",
+    "ROLLBACK",
+    "SAVEPOINT s",
+    "ROLLBACK TO s",
+    "RELEASE s",
+    "SET work_mem = '5MB'",
+    "SET LOCAL work_mem = '6MB'",
+    "SHOW work_mem",
+    "RESET ALL",
+    "DEALLOCATE a",
+    "DEALLOCATE ALL",
+    "DISCARD ALL",
+    "EXECUTE a",
+    "DECLARE c CURSOR FOR SELECT generate_series(1, 3)",
+    "FETCH 2 FROM c",
+    "COPY (SELECT 1) TO STDOUT",
+    "PREPARE b AS SELECT 'sql'",
+    "DECLARE c CURSOR WITH HOLD FOR SELECT generate_series(1, 3)",
+];
+const PINNING: usize = 2;
+
+impl Chatter {
+    fn name(&mut self) -> &'static str {
+        ["", "a", "b", "c", "B"][self.random.random_range(0..5)]
+    }
+
+    fn sql(&mut self) -> &'static str {
+        self.texts[self.random.random_range(0..self.texts.len())]
+    }
+
+    fn values(&mut self) -> Vec<Option<&'static str>> {
+        let count = [0, 0, 0, 1, 1, 2][self.random.random_range(0..6)];
+        (0..count).map(|_| [Some("1"), Some("x"), None][self.random.random_range(0..3)]).collect()
+    }
+
+    /// A turn: messages that are answered by so many ReadyForQuery.
+    fn turn(&mut self, script: &mut String) -> (Vec<u8>, usize) {
+        let (mut bytes, mut readies) = (Vec::new(), 0);
+        let mut say = |text: String, message: Vec<u8>| {
+            let _ = write!(script, " {text}");
+            bytes.extend(message);
+        };
+        for _ in 0..self.random.random_range(1..4) {
+            if self.random.random_ratio(1, 4) {
+                let mut sql = self.sql().to_owned();
+                if self.random.random_ratio(1, 3) {
+                    sql = format!("{sql}; {}", self.sql());
+                }
+                say(format!("Q({sql})"), query(&sql));
+                readies += 1;
+                self.queried = true;
+                continue;
+            }
+            // PostgreSQL 15 keeps the portal of a Query that failed in a block, and reads freed memory (at worst it
+            // crashes) when that is executed. So the unnamed portal is used only where it was bound in the same batch.
+            let mut unnamed = !self.queried;
+            for _ in 0..self.random.random_range(1..7) {
+                let (name, portal) = (self.name(), ["", "", "p", "c"][self.random.random_range(0..4)]);
+                match self.random.random_range(0..14) {
+                    0..4 => {
+                        let sql = self.sql();
+                        say(format!("P({name}: {sql})"), parse(name, sql));
+                    }
+                    4..7 => {
+                        let values = self.values();
+                        unnamed |= portal.is_empty();
+                        say(format!("B({portal} {name} {values:?})"), bind(portal, name, &values));
+                    }
+                    7..10 if unnamed || !portal.is_empty() => {
+                        let rows = [0, 0, 1, 2][self.random.random_range(0..4)];
+                        say(format!("E({portal} {rows})"), execute(portal, rows));
+                    }
+                    10 => say(format!("DS({name})"), describe_statement(name)),
+                    11 if unnamed || !portal.is_empty() => say(format!("DP({portal})"), describe_portal(portal)),
+                    12 => match self.random.random_bool(0.5) {
+                        true => say(format!("CS({name})"), close_statement(name)),
+                        false => say(format!("CP({portal})"), close_portal(portal)),
+                    },
+                    _ => say("H".into(), flush()),
+                }
+            }
+            say("S".into(), sync());
+            readies += 1;
+        }
+        (bytes, readies)
+    }
+}
+
+/// Random conversations, word for word the same as with PostgreSQL itself, while another session uses the backend between.
+fn converse(rig: &Rig, seeds: std::ops::Range<u64>, texts: &'static [&'static str]) {
+    let mut bob = rig.client("bob");
+    for seed in seeds {
+        let mut chatter = Chatter { random: StdRng::seed_from_u64(seed), texts, queried: false };
+        let mut direct = rig.direct();
+        let mut alice = rig.client("alice");
+        let mut script = format!("seed {seed}:");
+        for _ in 0..12 {
+            let (bytes, readies) = chatter.turn(&mut script);
+            direct.send(&bytes);
+            let want = direct.try_until_ready_times(readies);
+            assert!(want.ends_with(')'), "PostgreSQL itself: {want}\n{script}");
+            alice.send(&bytes);
+            let got = alice.try_until_ready_times(readies);
+            assert_eq!(got, want, "{script}\nerror: {:?}", alice.error);
+            script.push_str("\n ");
+            if got.ends_with("Z(I)") {
+                assert_eq!(bob.query("SELECT 'bob'"), "T(?column?) D(bob) C(SELECT 1) Z(I)", "{script}");
+            }
+        }
+    }
+}
+
+#[test]
+fn random_conversations_read_as_they_do_with_postgresql_itself() {
+    converse(&Rig::new(), 0..150, &TEXTS[..TEXTS.len() - PINNING]);
+}
+
+#[test]
+fn random_conversations_read_as_they_do_with_postgresql_itself_when_statements_are_evicted() {
+    converse(&Rig::setup().pool_line("prepared_max = 1").start(), 1000..1150, &TEXTS[..TEXTS.len() - PINNING]);
+}
+
+#[test]
+fn random_conversations_read_as_they_do_with_postgresql_itself_without_reuse() {
+    converse(&Rig::setup().pool_line("prepared_max = 0").start(), 2000..2050, &TEXTS[..TEXTS.len() - PINNING]);
+}
+
+#[test]
+fn random_conversations_that_pin_read_as_they_do_with_postgresql_itself() {
+    converse(&Rig::setup().pool(2).start(), 3000..3100, &TEXTS);
+}
+
+#[test]
+fn random_conversations_read_as_they_do_with_postgresql_itself_in_session_mode() {
+    converse(&Rig::setup().pool(2).mode("session").start(), 4000..4050, &TEXTS);
+}
