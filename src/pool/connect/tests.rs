@@ -127,9 +127,9 @@ async fn keys_are_derived_once_per_salt_and_bounded() {
         connector.keys(origin(salt)).await.unwrap();
         connector.keys(origin(0)).await.unwrap();
     }
-    assert_eq!(lock(&connector.keys).len(), KEYS_MAX);
+    assert_eq!(connector.keys_held(), KEYS_MAX);
     connector.keys(origin(u32::MAX)).await.unwrap();
-    assert_eq!(lock(&connector.keys).len(), 1);
+    assert_eq!(connector.keys_held(), 1);
 }
 
 #[tokio::test]
