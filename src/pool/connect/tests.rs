@@ -63,7 +63,7 @@ async fn a_login_ends_with_parameters_and_key() {
     assert_eq!(startup, b"\0\x03\0\0user\0ann\0database\0billing\0application_name\0pgwarden\0\0");
     let answer = [
         OK,
-        &frame(b'S', b"server_version\015.1\0"),
+        &frame(b'S', b"server_version\x0015.1\0"),
         &frame(b'N', b"SNOTICE\0Mhello\0\0"),
         &frame(b'S', b"TimeZone\0A\0"),
         &frame(b'S', b"TimeZone\0B\0"),
