@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -38,6 +39,8 @@ pub struct Stage {
     pub operator: Account,
     /// Where clients connect.
     pub proxy: SocketAddr,
+    /// The proxy's configuration file.
+    pub config: PathBuf,
     /// The server itself, as its superuser: for looking at what the proxy does there.
     pub server: Config,
 }
