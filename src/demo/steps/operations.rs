@@ -30,7 +30,7 @@ pub async fn reload(stage: &Stage) -> Result<Came, StepError> {
     let named = refusal.contains("sizee");
     let text = format!(
         "Refused: {}. guest could {}log in before, and {} after; the session from before {}.",
-        refusal.trim_end_matches('.'),
+        refusal.trim_end_matches('.').split_whitespace().collect::<Vec<_>>().join(" "),
         if before { "" } else { "not " },
         if after { "could" } else { "could not" },
         if kept { "works on" } else { "is gone" }
