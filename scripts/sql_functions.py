@@ -98,11 +98,11 @@ use super::Class::{self, *};
 use super::{NAMES, UNARY};
 
 /// Functions of `pg_catalog`, sorted by name.""")
-print(f"#[rustfmt::skip]\npub(super) const BUILTIN: [(&str, Class, u8); {len(builtin)}] = [")
+print(f"#[rustfmt::skip]\npub(super) static BUILTIN: [(&str, Class, u8); {len(builtin)}] = [")
 for name in sorted(builtin, key=lambda n: n.encode()):
     print(f"    {row(name, *builtin[name])},")
 print("];\n\n/// Functions of `information_schema`, sorted by name; all are harmless.")
-print(f"#[rustfmt::skip]\npub(super) const INFORMATION_SCHEMA: [&str; {len(schema)}] = [")
+print(f"#[rustfmt::skip]\npub(super) static INFORMATION_SCHEMA: [&str; {len(schema)}] = [")
 for name in sorted(schema):
     print(f'    "{name}",')
 print("];")

@@ -34,7 +34,7 @@ def visit(field, kind):
     if match:
         if match.group(1) == "Node":
             return f"node_in({name}, out)"
-        return f"out.extend({name}.as_ref().map(|message| Tree::{match.group(1)}(message)))"
+        return f"if let Some(message) = {name} {{ out.push(Tree::{match.group(1)}(message)) }}"
     match = re.fullmatch(r"::prost::alloc::vec::Vec<(\w+)>", kind)
     if match and match.group(1) == "Node":
         return f"nodes_in({name}, out)"

@@ -5,7 +5,7 @@ use super::{NAMES, UNARY};
 
 /// Functions of `pg_catalog`, sorted by name.
 #[rustfmt::skip]
-pub(super) const BUILTIN: [(&str, Class, u8); 2716] = [
+pub(super) static BUILTIN: [(&str, Class, u8); 2716] = [
     ("RI_FKey_cascade_del", Harmless, 0),
     ("RI_FKey_cascade_upd", Harmless, 0),
     ("RI_FKey_check_ins", Harmless, 0),
@@ -2726,7 +2726,7 @@ pub(super) const BUILTIN: [(&str, Class, u8); 2716] = [
 
 /// Functions of `information_schema`, sorted by name; all are harmless.
 #[rustfmt::skip]
-pub(super) const INFORMATION_SCHEMA: [&str; 11] = [
+pub(super) static INFORMATION_SCHEMA: [&str; 11] = [
     "_pg_char_max_length",
     "_pg_char_octet_length",
     "_pg_datetime_precision",

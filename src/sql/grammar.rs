@@ -97,7 +97,11 @@ fn failure_of(error: pg_query::Error) -> Failure {
 
 /// The grammar quotes the text to its end where a quote is open.
 fn shortened(mut message: String) -> String {
-    message.truncate(message.floor_char_boundary(MESSAGE_MAX));
+    let mut length = message.len().min(MESSAGE_MAX);
+    while !message.is_char_boundary(length) {
+        length -= 1;
+    }
+    message.truncate(length);
     message
 }
 

@@ -3,6 +3,8 @@
 //! Pure: no socket, no clock, no tokio. The rest of the crate sees only [`Analysis`] and the cache that hands it out.
 //! A text that cannot be understood is `StatementKind::Unknown` or a parse failure, never a guess.
 
+pub mod cache;
+mod clock;
 mod depth;
 mod effects;
 pub mod functions;
@@ -10,11 +12,15 @@ pub mod grammar;
 mod kinds;
 pub mod lexer;
 mod names;
+pub mod shape;
 mod tree;
 mod walk;
 
 use std::fmt;
 use std::sync::Arc;
+
+pub use cache::{Analyses, SharedAnalyses};
+pub use clock::Limits;
 
 /// What one text (a Query's or a Parse's) does, statement by statement.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,0 +1,213 @@
+//! Analyses by text: a table per worker, one shared behind it, and the grammar behind that.
+//!
+//! A hit in a worker's own table takes no lock and allocates nothing. Texts are compared in full: a hash never decides. Texts
+//! that differ only in literals share one analysis where literals provably do not matter (`shape`): plain queries that
+//! change no session state and name no object by a literal. Both tables are bounded in entries and in bytes.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::clock::{Clock, Limits};
+use super::{Analysis, Effect, Spans, Statement, StatementKind, Summary, grammar, shape};
+use crate::metrics::AnalysisCounters;
+
+/// One worker's analyses.
+pub struct Analyses {
+    shared: Arc<SharedAnalyses>,
+    texts: Clock,
+    shapes: Clock,
+    /// The shape of the text at hand.
+    shape: Vec<u8>,
+    hits: u64,
+    misses: u64,
+}
+
+/// What all workers have read, for each to take over.
+pub struct SharedAnalyses {
+    hasher: foldhash::fast::RandomState,
+    parts: Vec<Mutex<Part>>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+struct Part {
+    texts: Clock,
+    shapes: Clock,
+}
+
+impl Analyses {
+    /// An empty table in front of the shared one. `limits` bound texts and shapes each.
+    pub fn new(shared: Arc<SharedAnalyses>, limits: Limits) -> Self {
+        let (texts, shapes) = (Clock::new(limits), Clock::new(limits));
+        Self { shared, texts, shapes, shape: Vec::new(), hits: 0, misses: 0 }
+    }
+
+    /// What the text does. Never fails: a text that cannot be read has `Analysis::failure`.
+    #[inline]
+    pub fn read(&mut self, text: &[u8]) -> Arc<Analysis> {
+        let hash = self.shared.hash(text);
+        if let Some(analysis) = self.texts.get(hash, text) {
+            self.hits += 1;
+            return Arc::clone(analysis);
+        }
+        self.read_new(hash, text)
+    }
+
+    /// Hits and misses of this worker (a miss was parsed), entries and bytes of its own table.
+    pub fn counters(&self) -> AnalysisCounters {
+        AnalysisCounters {
+            hits: self.hits,
+            misses: self.misses,
+            entries: (self.texts.len() + self.shapes.len()) as u64,
+            bytes: (self.texts.bytes() + self.shapes.bytes()) as u64,
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn parse(&mut self, text: &[u8]) -> Analysis {
+        self.misses += 1;
+        self.shared.misses.fetch_add(1, Ordering::Relaxed);
+        grammar::read(text)
+    }
+
+    #[inline(never)]
+    fn read_new(&mut self, hash: u64, text: &[u8]) -> Arc<Analysis> {
+        if text.len() > TEXT_MAX {
+            return Arc::new(self.parse(text));
+        }
+        let has_shape = text.len() <= SHAPED_TEXT_MAX && shape::write(text, &mut self.shape);
+        let shape_hash = self.shared.hash(&self.shape);
+        if has_shape && let Some(analysis) = self.shapes.get(shape_hash, &self.shape) {
+            self.hits += 1;
+            return Arc::clone(analysis);
+        }
+        // A copy, and not the shared one: two workers would contend for its reference count.
+        if let Some(analysis) = self.shared.text(hash, text) {
+            self.hits += 1;
+            let analysis = Arc::new(analysis);
+            self.texts.insert(hash, text, Arc::clone(&analysis), weight(&analysis));
+            return analysis;
+        }
+        if has_shape && let Some(analysis) = self.shared.shape(shape_hash, &self.shape) {
+            self.hits += 1;
+            let analysis = Arc::new(analysis);
+            self.shapes.insert(shape_hash, &self.shape, Arc::clone(&analysis), weight(&analysis));
+            return analysis;
+        }
+        let analysis = Arc::new(self.parse(text));
+        let bytes = weight(&analysis);
+        let shared = Arc::new(Analysis::clone(&analysis));
+        self.shared.part(hash).texts.insert(hash, text, shared, bytes);
+        self.texts.insert(hash, text, Arc::clone(&analysis), bytes);
+        if has_shape && is_indifferent_to_literals(&analysis) {
+            let of_shape = Analysis { spans: Spans::Shape, ..Analysis::clone(&analysis) };
+            let shared = Arc::new(of_shape.clone());
+            self.shared.part(shape_hash).shapes.insert(shape_hash, &self.shape, shared, bytes);
+            self.shapes.insert(shape_hash, &self.shape, Arc::new(of_shape), bytes);
+        }
+        analysis
+    }
+}
+
+impl SharedAnalyses {
+    /// An empty table. `limits` bound texts and shapes each, over all parts.
+    pub fn new(limits: Limits) -> Self {
+        let part = Limits { entries: limits.entries.div_ceil(PARTS), bytes: limits.bytes.div_ceil(PARTS) };
+        let part = || Mutex::new(Part { texts: Clock::new(part), shapes: Clock::new(part) });
+        Self {
+            hasher: foldhash::fast::RandomState::default(),
+            parts: std::iter::repeat_with(part).take(PARTS).collect(),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+        }
+    }
+
+    /// Hits are texts that one worker took over from another; misses were parsed; entries and bytes are this table's.
+    pub fn counters(&self) -> AnalysisCounters {
+        let mut counters = AnalysisCounters {
+            hits: self.hits.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+            ..AnalysisCounters::default()
+        };
+        for part in &self.parts {
+            let part = lock(part);
+            counters.entries += (part.texts.len() + part.shapes.len()) as u64;
+            counters.bytes += (part.texts.bytes() + part.shapes.bytes()) as u64;
+        }
+        counters
+    }
+
+    #[inline]
+    fn hash(&self, bytes: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(bytes);
+        hasher.finish()
+    }
+
+    fn part(&self, hash: u64) -> MutexGuard<'_, Part> {
+        // The tables take the low and the highest bits.
+        lock(&self.parts[(hash >> 40) as usize % PARTS])
+    }
+
+    fn text(&self, hash: u64, text: &[u8]) -> Option<Analysis> {
+        let found = self.part(hash).texts.get(hash, text).map(Arc::clone)?;
+        self.hits.fetch_add(1, Ordering::Relaxed);
+        Some(Analysis::clone(&found))
+    }
+
+    fn shape(&self, hash: u64, shape: &[u8]) -> Option<Analysis> {
+        let found = self.part(hash).shapes.get(hash, shape).map(Arc::clone)?;
+        self.hits.fetch_add(1, Ordering::Relaxed);
+        Some(Analysis::clone(&found))
+    }
+}
+
+/// A panic elsewhere leaves a table that is whole: nothing in it is changed in steps that could be seen apart.
+fn lock(part: &Mutex<Part>) -> MutexGuard<'_, Part> {
+    part.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether any text of the same shape has the same analysis, spans aside.
+fn is_indifferent_to_literals(analysis: &Analysis) -> bool {
+    use StatementKind::*;
+    let special = Summary::FAILED
+        .with(Summary::EMPTY)
+        .with(Summary::TRANSACTION)
+        .with(Summary::COPY)
+        .with(Summary::EFFECTS)
+        .with(Summary::UNKNOWN)
+        .with(Summary::LITERALS);
+    let query = |statement: &Statement| {
+        let query =
+            matches!(statement.kind, Select | Values | Insert | Update | Delete | Merge | Explain | ExplainAnalyze);
+        query && statement.effects.iter().all(|effect| *effect == Effect::UnknownFunction)
+    };
+    !analysis.summary.any(special) && analysis.statements.iter().all(query)
+}
+
+/// About what an analysis takes in memory, in bytes.
+fn weight(analysis: &Analysis) -> usize {
+    let of_statement = |statement: &Statement| {
+        let relations = statement.relations.iter();
+        let functions = statement.functions.iter();
+        let relations = relations.map(|r| 96 + r.name.len() + r.schema.as_ref().map_or(0, String::len)).sum::<usize>();
+        let functions = functions.map(|f| 32 + f.iter().map(|part| 32 + part.len()).sum::<usize>()).sum::<usize>();
+        size_of::<Statement>() + relations + functions + statement.effects.len() * (size_of::<Effect>() + 32)
+    };
+    size_of::<Analysis>() + analysis.statements.iter().map(of_statement).sum::<usize>()
+}
+
+/// Parts of the shared table, each under its own lock.
+const PARTS: usize = 16;
+
+/// Longer texts are not kept.
+const TEXT_MAX: usize = 64 << 10;
+
+/// Longer texts are not searched by shape: their literals are mostly lists, which rarely repeat.
+const SHAPED_TEXT_MAX: usize = 16 << 10;
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;
