@@ -4,10 +4,11 @@
 //! What programs read goes to standard output, everything else to standard error.
 
 mod health;
+mod log;
 mod password;
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{self, Problem, Problems};
 use crate::demo::{self, DemoError};
+use crate::proxy::{self, ServeError};
 use crate::scram::Verifier;
 
 /// How the process ends. The numbers are part of the interface: `--help` and the manual page list them.
@@ -76,6 +78,15 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the proxy
+    ///
+    /// Logs to standard error: readable on a terminal, one JSON object a line otherwise. Runs until SIGTERM or SIGINT.
+    #[command(after_long_help = "Examples:\n  pgwarden serve\n  pgwarden serve --config pgwarden.toml\n  \
+        kill -HUP $(pidof pgwarden)    # after a change of the configuration")]
+    Serve {
+        #[command(flatten)]
+        config: ConfigFile,
+    },
     /// Explain every problem of a configuration file
     ///
     /// Reads the file and everything that it names (certificates, keys, secrets), prints all problems and warnings with what
@@ -171,6 +182,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Exit {
     match command {
+        Command::Serve { config } => serve(config),
         Command::Check { config, deny_warnings } => check(&config, deny_warnings),
         Command::Passwd { user, iterations } => passwd(user.as_deref(), iterations),
         Command::Demo { once, keep_logs, port } => show_demo(&demo::Options {
@@ -189,6 +201,46 @@ fn run(command: Command) -> Exit {
         }
         Command::Man { dir } => manual(dir),
     }
+}
+
+fn serve(file: ConfigFile) -> Exit {
+    let loaded = match config::load(&file.path) {
+        Ok(loaded) => loaded,
+        Err(problems) => return cannot_start(&problems),
+    };
+    let level = log::start(&loaded.config.log);
+    log::warnings(&loaded.warnings);
+    let reload = move || match config::load(&file.path) {
+        Ok(loaded) => {
+            log::warnings(&loaded.warnings);
+            level.set(loaded.config.log.level);
+            Ok(loaded.config)
+        }
+        Err(Problems(problems)) => Err(problems.iter().map(ToString::to_string).collect()),
+    };
+    match proxy::serve(loaded.config, Box::new(reload)) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            let exit = match &error {
+                ServeError::Bind { .. } => Exit::Listen,
+                ServeError::Config(_) => Exit::Config,
+                ServeError::Runtime(_) => Exit::Runtime,
+            };
+            tracing::error!(error = %error, exit_code = exit.code(), "pgwarden stops");
+            exit
+        }
+    }
+}
+
+/// Explains a configuration's problems to whoever is there: a person, or what collects the log.
+fn cannot_start(problems: &Problems) -> Exit {
+    let summary = "the configuration has problems";
+    if io::stderr().is_terminal() {
+        return fail(Exit::Config, &format!("{summary}\n\n{}", explained(&problems.0, "problem").trim_end()));
+    }
+    log::start(&config::Log::default());
+    log::problems(&problems.0);
+    Exit::Config
 }
 
 fn check(file: &ConfigFile, deny_warnings: bool) -> Exit {

@@ -313,6 +313,21 @@ pub struct PoolInfo {
     pub counters: PoolCounters,
 }
 
+impl PoolInfo {
+    /// Adds another worker's share of the same pool.
+    pub fn add_worker(&mut self, other: &Self) {
+        self.clients_active += other.clients_active;
+        self.clients_waiting += other.clients_waiting;
+        self.clients_idle += other.clients_idle;
+        self.backends_active += other.backends_active;
+        self.backends_idle += other.backends_idle;
+        self.backends_login += other.backends_login;
+        self.backends_cleaning += other.backends_cleaning;
+        self.wait_longest = self.wait_longest.max(other.wait_longest);
+        self.counters.merge(&other.counters);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -349,7 +349,7 @@ fn keepalive(raw: &RawKeepalive) -> Keepalive {
     Keepalive { idle: raw.idle().0, interval: raw.interval().0, retries: raw.retries().0 }
 }
 
-fn log(raw: &RawLog) -> Log {
+pub(super) fn log(raw: &RawLog) -> Log {
     Log {
         level: raw.level(),
         format: raw.format(),

@@ -201,6 +201,13 @@ pub struct Log {
     pub disconnections: bool,
 }
 
+/// What an absent `[log]` means.
+impl Default for Log {
+    fn default() -> Self {
+        check::log(&raw::RawLog::default())
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogLevel {
     Error,
@@ -245,6 +252,17 @@ pub enum NodeAddress {
         dir: PathBuf,
         port: u16,
     },
+}
+
+impl fmt::Display for NodeAddress {
+    /// `host:port`, or the socket's path.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NodeAddress::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            NodeAddress::Tcp { host, port } => write!(f, "{host}:{port}"),
+            NodeAddress::Unix { dir, port } => write!(f, "{}/.s.PGSQL.{port}", dir.display()),
+        }
+    }
 }
 
 /// TLS towards a server, by libpq's names.

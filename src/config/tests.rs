@@ -300,7 +300,7 @@ fn the_examples_values_are_the_defaults() {
     let admin = std::mem::replace(&mut config.admin, bare.admin.clone());
     assert_eq!((admin.admins.len(), admin.viewers.len(), admin.http.is_some()), (1, 0, true));
     assert_eq!(config.server, bare.server);
-    assert_eq!(config.log, bare.log);
+    assert_eq!((&config.log, &config.log), (&bare.log, &Log::default()));
     assert_eq!(config.shards, bare.shards);
     assert_eq!(config.databases, bare.databases);
     assert_eq!(config.users["app"].pool, PoolSettings { size: 8, ..bare.users["app"].pool.clone() });

@@ -111,6 +111,27 @@ impl Stream {
         }
     }
 
+    /// What was written may wait inside until it is flushed.
+    pub fn buffers_writes(&self) -> bool {
+        match self {
+            Stream::Tls(_) => true,
+            Stream::Tcp(_) | Stream::Unix(_) | Stream::Memory(_) => false,
+        }
+    }
+
+    /// The runtime has been told of data or an end, and nobody has read it. Costs no system call; what the runtime has
+    /// not been told yet it does not see: [`Stream::is_quiet`] does.
+    ///
+    /// Call it only when no task waits to read.
+    pub fn has_event(&self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        match self {
+            Stream::Tcp(tcp) => tcp.poll_read_ready(&mut cx).is_ready(),
+            Stream::Unix(unix) => unix.poll_read_ready(&mut cx).is_ready(),
+            Stream::Tls(_) | Stream::Memory(_) => true,
+        }
+    }
+
     /// Sends small packets at once. A no-op where there is nothing to set.
     pub fn set_nodelay(&self) -> io::Result<()> {
         match self {

@@ -81,11 +81,6 @@ struct KeyOrigin {
 }
 
 impl Connector {
-    /// SCRAM keys kept at this moment.
-    pub fn keys_held(&self) -> usize {
-        lock(&self.keys).len()
-    }
-
     fn tls(&self, settings: &ServerTls) -> Result<tls::Connector, ConnectError> {
         let mut known = lock(&self.tls);
         if let Some(connector) = known.get(settings) {
@@ -128,6 +123,24 @@ pub async fn connect(node: &Node, login: &BackendLogin, connector: &Connector) -
     let attempt = async {
         let stream = open(node, login.keepalive, connector).await?;
         log_in(stream, login, connector).await
+    };
+    tokio::time::timeout(node.connect_timeout, attempt).await.unwrap_or(Err(ConnectError::Timeout))
+}
+
+/// Whether the server can be reached at all: connects and closes. Nothing is said, so the server does not log it.
+///
+/// Cancel safe.
+pub async fn reach(node: &Node) -> Result<(), ConnectError> {
+    let attempt = async {
+        match &node.address {
+            NodeAddress::Tcp { host, port } => {
+                TcpStream::connect((&**host, *port)).await.map(drop).map_err(ConnectError::Unreachable)
+            }
+            NodeAddress::Unix { dir, port } => {
+                let path = dir.join(format!(".s.PGSQL.{port}"));
+                UnixStream::connect(path).await.map(drop).map_err(ConnectError::Unreachable)
+            }
+        }
     };
     tokio::time::timeout(node.connect_timeout, attempt).await.unwrap_or(Err(ConnectError::Timeout))
 }

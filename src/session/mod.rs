@@ -1,1 +1,244 @@
 //! One client's life, from login to close.
+//!
+//! A session is one future, polled by hand where bytes move ([`relay`]) and written as steps where it has to wait
+//! (acquire a backend, ask it something, end). An idle session owns no buffer and no backend. Its parts:
+//!
+//! - `frontend`: what becomes of each message of the client,
+//! - `backend`: what becomes of each message of the server,
+//! - `relay`: moving bytes, both ways at once,
+//! - `steps`: what has to wait,
+//! - `effects`, `statements`: what follows the client from backend to backend.
+//!
+//! Invariants: nothing is sent but through a [`Bound`]; everything sent that earns a reply is in the queue first; a
+//! backend is let go only when the queue is settled, nobody's cancel is on its way, and what the transaction touched has
+//! been read back.
+
+mod assembly;
+mod backend;
+pub mod context;
+mod effects;
+mod frontend;
+pub mod handle;
+pub mod login;
+mod relay;
+mod statements;
+mod steps;
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tokio::time::Instant;
+
+use crate::audit::Ticket;
+use crate::config::{Database, User};
+use crate::fault::{Report, Severity};
+use crate::net::Stream;
+use crate::pool::{Bound, Lease, Seat};
+use crate::reply::ReplyQueue;
+use crate::settings::Settings;
+use crate::wire::message::{self, Level};
+use context::{Context, Rules};
+pub use steps::CancelGuard;
+use effects::{Pins, Touched};
+use handle::Handle;
+use statements::{Named, Statement};
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Session {
+    context: Rc<Context>,
+    rules: Rc<Rules>,
+    handle: Rc<Handle>,
+    client: Client,
+    user: Arc<User>,
+    database: Arc<Database>,
+    seat: Rc<Seat>,
+    settings: Arc<Settings>,
+    /// What the client asked for when it connected.
+    startup: Arc<Settings>,
+    named: Named,
+    unnamed: Option<Rc<Statement>>,
+    /// Statements of the portals on the backend that is held.
+    portals: Portals,
+    bound: Option<Bound>,
+    /// A backend that is still to be bound.
+    lease: Option<Lease>,
+    queue: ReplyQueue<Owed>,
+    flow: Flow,
+    touched: Option<Box<Touched>>,
+    pins: Pins,
+    /// The next request that needs a backend gets this error instead.
+    denied: Option<Box<[u8]>>,
+    /// An error was forwarded since a statement with effects was sent.
+    failed: bool,
+    /// When the transaction's first byte was forwarded.
+    began_at: Option<Instant>,
+    draining: bool,
+    /// Of `client.unread`, what was looked at and could not be dealt with yet.
+    seen_unread: usize,
+    /// The end of a transaction is still to be settled.
+    settle_next: bool,
+}
+
+/// The client's end of the relay.
+#[derive(Debug)]
+struct Client {
+    stream: Stream,
+    /// Bytes read and not dealt with.
+    unread: BytesMut,
+    /// Bytes that the socket has not taken yet.
+    unsent: BytesMut,
+    /// Bytes still to come of a message whose beginning was dealt with.
+    passing: usize,
+    pass: Pass,
+}
+
+/// Where the rest of a large message goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    Forward,
+    Discard,
+}
+
+#[derive(Debug, Default)]
+struct Portals {
+    unnamed: Option<Rc<Statement>>,
+    named: Option<Box<HashMap<Box<[u8]>, Rc<Statement>>>>,
+}
+
+/// Whether the client's next message may be dealt with.
+#[derive(Debug)]
+enum Flow {
+    Open,
+    /// A statement with effects is next: what was sent before must be answered first.
+    Before,
+    /// A statement with effects is under way: it must be answered first.
+    After(Box<After>),
+}
+
+/// What is to be done when a statement with effects has been answered.
+#[derive(Debug)]
+struct After {
+    statement: Effectful,
+    /// It was a simple Query between transactions, with no transaction control in it: it has committed if it succeeded.
+    autocommit: bool,
+}
+
+#[derive(Debug)]
+struct Effectful {
+    analysis: Arc<crate::sql::Analysis>,
+    /// Statements of the client's that the text names, by SQL.
+    spliced: Vec<(Box<[u8]>, u64)>,
+}
+
+/// What the queue gives back when a reply came, or will not come.
+#[derive(Debug, Default)]
+struct Owed {
+    ticket: Option<Ticket>,
+    undo: Undo,
+    /// The statement that a Bind or Execute runs.
+    statement: Option<Rc<Statement>>,
+}
+
+/// What was assumed when a message was sent, and does not hold if the server never ran it.
+#[derive(Debug, Default)]
+enum Undo {
+    #[default]
+    Nothing,
+    /// The client's Parse of a name.
+    Named { name: Box<[u8]>, prepared: Option<u64> },
+    /// The client's Parse of the unnamed statement, after these.
+    Unnamed { session: Option<Rc<Statement>>, backend: Option<u64> },
+    /// The client's Close of a name.
+    Closed { name: Box<[u8]>, statement: Rc<Statement> },
+    /// A statement that we prepared on the backend.
+    Prepared { id: u64 },
+    /// The unnamed statement, prepared again by us.
+    UnnamedPrepared { backend: Option<u64> },
+    /// A statement that we closed on the backend.
+    Evicted { id: u64 },
+}
+
+/// Why a session's relay stopped moving bytes.
+#[derive(Debug)]
+enum Event {
+    /// The client's next message needs a backend.
+    NeedBackend,
+    /// A statement with effects was answered.
+    Answered,
+    /// A transaction ended that touched something, or whose cancel is still on its way.
+    Settle,
+    BackendLost(LastWords),
+    Close(CloseReason),
+}
+
+/// What the server said before it left, if it did.
+#[derive(Debug, Default)]
+struct LastWords {
+    code: String,
+    message: String,
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CloseReason {
+    /// Terminate.
+    Terminated,
+    /// The client went away without a word.
+    ClientGone,
+    /// The client broke the protocol: what it is told.
+    Protocol(String),
+    BackendLost,
+    IdleTimeout,
+    IdleInTransactionTimeout,
+    Shutdown,
+    Killed,
+    /// The configuration has no place for the user or the database any more.
+    Retired,
+    /// It was told why already.
+    Refused,
+    Limit,
+}
+
+impl CloseReason {
+    /// Name in logs and metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Terminated => "terminated",
+            Self::ClientGone => "client_gone",
+            Self::Protocol(_) => "protocol",
+            Self::BackendLost => "backend_lost",
+            Self::IdleTimeout => "idle_timeout",
+            Self::IdleInTransactionTimeout => "idle_in_transaction_timeout",
+            Self::Shutdown => "shutdown",
+            Self::Killed => "killed",
+            Self::Retired => "retired",
+            Self::Refused => "refused",
+            Self::Limit => "limit",
+        }
+    }
+}
+
+/// Encodes an error for the client.
+fn encode(report: &dyn Report) -> Box<[u8]> {
+    encode_as(report, report.severity())
+}
+
+fn encode_as(report: &dyn Report, severity: Severity) -> Box<[u8]> {
+    let mut out = BytesMut::new();
+    let (detail, hint) = (report.detail(), report.hint());
+    let fields = message::Fields {
+        level: match severity {
+            Severity::Error => Level::Error,
+            Severity::Fatal => Level::Fatal,
+        },
+        sqlstate: report.sqlstate().0,
+        message: &report.message(),
+        detail: detail.as_deref(),
+        hint: hint.as_deref(),
+    };
+    message::error_response(&mut out, &fields);
+    Vec::from(out).into_boxed_slice()
+}

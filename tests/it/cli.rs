@@ -138,3 +138,46 @@ fn healthcheck_of_nobody_exits_with_1() {
     assert_eq!(code(&unhealthy), Some(1));
     assert!(err(&unhealthy).contains("no answer"), "{}", err(&unhealthy));
 }
+
+/// A configuration that listens on a free port, with one user; nobody has to be at the server's address.
+fn configuration(dir: &Path, more: &str) -> String {
+    let file = dir.join("pgwarden.toml");
+    let text = format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n{more}\n[shards.main]\n\
+         primary = {{ host = \"127.0.0.1\", port = 1 }}\n[databases.d]\n[users.u]\npassword = \"x\"\n"
+    );
+    fs::write(&file, text).expect("a file");
+    file.display().to_string()
+}
+
+#[test]
+fn serve_says_every_problem_of_its_configuration_as_a_log_line_and_exits_with_3() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = configuration(dir.path(), "queue_timeout = 30\nworker = 2");
+    let refused = pgwarden(&["serve", "--config", &file], "");
+    assert_eq!(code(&refused), Some(3));
+    let lines: Vec<serde_json::Value> =
+        err(&refused).lines().map(|line| serde_json::from_str(line).expect("a JSON object a line")).collect();
+    let keys: Vec<&str> = lines.iter().filter_map(|line| line["key"].as_str()).collect();
+    assert_eq!(keys, ["server.queue_timeout", "server.worker"]);
+    for line in &lines {
+        assert_eq!((&line["level"], &line["message"]), (&"ERROR".into(), &"configuration has a problem".into()));
+        assert!(line["timestamp"].is_string() && line["target"].is_string() && line["hint"].is_string(), "{line}");
+    }
+    assert_eq!(lines[0]["config_line"], 4);
+}
+
+#[test]
+fn serve_exits_with_4_where_it_cannot_listen() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port();
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = configuration(dir.path(), "");
+    let text = fs::read_to_string(&file).expect("the file").replace(":0\"", &format!(":{port}\""));
+    fs::write(&file, text).expect("the file");
+    let refused = pgwarden(&["serve", "--config", &file], "");
+    assert_eq!(code(&refused), Some(4), "{}", err(&refused));
+    let last: serde_json::Value = serde_json::from_str(err(&refused).lines().last().expect("a line")).expect("JSON");
+    assert_eq!((&last["level"], &last["exit_code"]), (&"ERROR".into(), &4.into()));
+    assert!(last["error"].as_str().is_some_and(|error| error.contains(&port.to_string())), "{last}");
+}

@@ -1,0 +1,124 @@
+//! The proxy's own conversations with a backend that nobody else uses at the moment: cleaning, settings, reading back.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Buf, BufMut};
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::backend::Backend;
+use crate::wire::frame::{self, ErrorFields, FrameError, Header, TxStatus};
+
+/// Rows of text values; NULL is `None`.
+pub type Rows = Vec<Vec<Option<String>>>;
+
+#[derive(Debug, Error)]
+pub enum ExchangeError {
+    /// The server answered with an error; the connection goes on.
+    #[error("the server refused: {sqlstate} {message}")]
+    Refused { sqlstate: String, message: String },
+    #[error("the server closed the connection")]
+    Lost(#[source] io::Error),
+    #[error("the server broke the protocol: {0}")]
+    Protocol(#[from] FrameError),
+    #[error("the server did not answer within {0:?}")]
+    Timeout(Duration),
+}
+
+/// One message of an answer, at most.
+const MESSAGE_MAX: usize = 4 << 20;
+
+/// All rows of an answer, at most.
+const ROWS_MAX: usize = 4096;
+
+impl Backend {
+    /// Runs `sql` as a Query and reads up to ReadyForQuery. The backend must be settled.
+    ///
+    /// This is not cancel safe: a backend whose exchange was dropped stays unsettled, and is closed.
+    pub async fn exchange(&mut self, sql: &str, within: Duration) -> Result<Rows, ExchangeError> {
+        self.exchanging = true;
+        let answer = tokio::time::timeout(within, self.converse(sql)).await;
+        match answer {
+            Ok(Ok(answer)) => {
+                self.exchanging = false;
+                answer
+            }
+            Ok(Err(broken)) => Err(broken),
+            Err(_) => Err(ExchangeError::Timeout(within)),
+        }
+    }
+
+    /// The outer error: the connection is of no more use.
+    async fn converse(&mut self, sql: &str) -> Result<Result<Rows, ExchangeError>, ExchangeError> {
+        let mut message = Vec::with_capacity(sql.len() + 6);
+        message.put_u8(b'Q');
+        message.put_i32(sql.len() as i32 + 5);
+        message.put_slice(sql.as_bytes());
+        message.put_u8(0);
+        self.stream.write_all(&message).await.map_err(ExchangeError::Lost)?;
+        self.stream.flush().await.map_err(ExchangeError::Lost)?;
+        let mut rows = Rows::new();
+        let mut refused = None;
+        loop {
+            let Some(header) = Header::read(&self.held, MESSAGE_MAX)?.filter(|header| header.total() <= self.held.len())
+            else {
+                let read = self.stream.read_buf(&mut self.held).await.map_err(ExchangeError::Lost)?;
+                if read == 0 {
+                    return Err(ExchangeError::Lost(io::ErrorKind::UnexpectedEof.into()));
+                }
+                continue;
+            };
+            let message = self.held.split_to(header.total());
+            let body = &message[frame::HEADER..];
+            match header.tag {
+                b'D' if rows.len() < ROWS_MAX => {
+                    let values = frame::data_row(body)?;
+                    rows.push(values.into_iter().map(|v| v.map(|v| String::from_utf8_lossy(v).into_owned())).collect());
+                }
+                b'D' => return Err(FrameError::Malformed { tag: b'D' }.into()),
+                b'E' => {
+                    let fields = ErrorFields::read(body);
+                    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                    refused.get_or_insert(ExchangeError::Refused {
+                        sqlstate: text(fields.code),
+                        message: text(fields.message),
+                    });
+                }
+                b'S' => self.note_parameter(body)?,
+                b'Z' => {
+                    self.status = TxStatus::read(body)?;
+                    if self.held.has_remaining() {
+                        return Err(FrameError::Malformed { tag: self.held[0] }.into());
+                    }
+                    self.held = Default::default();
+                    return Ok(refused.map_or(Ok(rows), Err));
+                }
+                b'A' if self.aside.len() + message.len() <= MESSAGE_MAX => self.aside.extend_from_slice(&message),
+                // Descriptions and completions say nothing new; notices have no reader here.
+                b'T' | b'C' | b'I' | b'N' => {}
+                tag => return Err(FrameError::Malformed { tag }.into()),
+            }
+        }
+    }
+
+    /// Takes a ParameterStatus in.
+    pub fn note_parameter(&mut self, body: &[u8]) -> Result<(), FrameError> {
+        let (name, value) = frame::parameter_status(body)?;
+        let text = |bytes| std::str::from_utf8(bytes).map_err(|_| FrameError::Malformed { tag: b'S' });
+        let (name, value) = (text(name)?, text(value)?);
+        let room = self.parameters.len() < PARAMETERS_MAX;
+        match self.parameters.get_mut(name) {
+            Some(known) if **known == *value => {}
+            Some(known) => *known = value.into(),
+            None if room => {
+                self.parameters.insert(name.into(), value.into());
+            }
+            None => return Err(FrameError::Malformed { tag: b'S' }),
+        }
+        Ok(())
+    }
+}
+
+/// Parameters that one server reports, at most (PostgreSQL 18 has 15).
+const PARAMETERS_MAX: usize = 128;

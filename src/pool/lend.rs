@@ -1,0 +1,355 @@
+//! Lending: a [`Seat`] asks, a [`Wait`] waits, a [`Lease`] holds, a [`Bound`] may be written to.
+
+use std::future::Future;
+use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::backend::{Backend, BackendClose};
+use super::exchange::ExchangeError;
+use super::queue::{Line, Waiter};
+use super::{LeaseError, Pool};
+use crate::config::PoolMode;
+use crate::metrics::BackendState;
+use crate::reply::Settled;
+use crate::settings::Settings;
+
+/// A client's place in a pool: whose it is, and where it waits.
+#[derive(Debug)]
+pub struct Seat {
+    pool: Rc<Pool>,
+    line: Rc<Line>,
+}
+
+/// A backend that is idle for longer is asked whether it is still there before it is lent. A younger one's end would have
+/// been reported by the poll that every turn of the runtime makes.
+const TRUSTED_IDLE: Duration = Duration::from_millis(2);
+
+/// What cleaning or setting may take.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(15);
+
+impl Seat {
+    pub(super) fn new(pool: Rc<Pool>, line: Rc<Line>) -> Self {
+        pool.clients.set(pool.clients.get() + 1);
+        Self { pool, line }
+    }
+
+    pub fn pool(&self) -> &Rc<Pool> {
+        &self.pool
+    }
+
+    /// The user's mode of pooling.
+    pub fn mode(&self) -> PoolMode {
+        self.pool.terms.borrow().mode
+    }
+
+    /// A backend that is free now; the one that suits `settings` best. `None`: wait for your turn.
+    pub fn try_lease(&self, settings: &Arc<Settings>) -> Option<Lease> {
+        let pool = &self.pool;
+        if pool.paused.get() || pool.retired.get() || !pool.queue.borrow().is_empty() {
+            return None;
+        }
+        loop {
+            let mut backend = self.pick(settings)?;
+            if !is_alive(&mut backend) {
+                pool.close(backend, BackendClose::Unquiet);
+                continue;
+            }
+            let terms = pool.terms.borrow().clone();
+            if let Some(reason) = pool.should_close(&backend, &terms) {
+                pool.close(backend, reason);
+                continue;
+            }
+            backend.card.state.set(BackendState::Active);
+            self.line.held.set(self.line.held.get() + 1);
+            return Some(Lease { backend: Some(backend), pool: pool.clone(), line: self.line.clone() });
+        }
+    }
+
+    /// The idle backend that needs the least to be done: the same user's with the same settings, the same user's, any.
+    /// Among equals the one used last, so that the others can end.
+    fn pick(&self, settings: &Arc<Settings>) -> Option<Box<Backend>> {
+        let mut idle = self.pool.idle.borrow_mut();
+        let mut best: Option<(u8, usize)> = None;
+        for (index, backend) in idle.iter().enumerate().rev() {
+            let own = backend.owner.as_ref() == Some(&self.line.user);
+            let score = match (own && !backend.unclean, Settings::same(&backend.settings, settings)) {
+                (true, true) => 3,
+                (true, false) => 2,
+                (false, _) if backend.owner.is_none() => 1,
+                (false, _) => 0,
+            };
+            if best.is_none_or(|(known, _)| score > known) {
+                best = Some((score, index));
+            }
+            if score == 3 {
+                break;
+            }
+        }
+        best.map(|(_, index)| idle.remove(index))
+    }
+
+    /// Joins the queue. The client waits until the future is ready; dropping it leaves the queue.
+    pub fn wait(&self) -> Result<Wait, LeaseError> {
+        let pool = &self.pool;
+        if pool.retired.get() {
+            return Err(LeaseError::Retired);
+        }
+        let waiting = pool.queue.borrow().len();
+        if waiting >= pool.terms.borrow().queue_max {
+            return Err(LeaseError::QueueFull { waiting });
+        }
+        let waiter = pool.queue.borrow_mut().join(&self.line);
+        pool.say_waiting();
+        pool.serve_waiters();
+        pool.grow();
+        Ok(Wait { pool: pool.clone(), line: self.line.clone(), waiter, done: false })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.pool.clients.set(self.pool.clients.get() - 1);
+    }
+}
+
+/// What was read since the backend became idle is an end, or out of turn.
+fn is_alive(backend: &mut Backend) -> bool {
+    if backend.idle_since.elapsed() < TRUSTED_IDLE && !backend.stream.has_event() {
+        return true;
+    }
+    backend.stream.is_quiet()
+}
+
+impl Pool {
+    /// Lends idle backends to waiters, where both came to be at once: after a pause, or when a waiter joined in between.
+    pub(super) fn serve_waiters(self: &Rc<Self>) {
+        while !self.paused.get() && !self.queue.borrow().is_empty() {
+            let Some(mut backend) = self.idle.borrow_mut().pop() else { return };
+            if is_alive(&mut backend) {
+                self.put(backend);
+            } else {
+                self.close(backend, BackendClose::Unquiet);
+            }
+        }
+    }
+}
+
+/// A client's turn in the queue. Cancel safe: a backend that was granted meanwhile goes back.
+#[derive(Debug)]
+pub struct Wait {
+    pool: Rc<Pool>,
+    line: Rc<Line>,
+    waiter: Rc<Waiter>,
+    done: bool,
+}
+
+impl Wait {
+    /// Since when.
+    pub fn since(&self) -> tokio::time::Instant {
+        self.waiter.since
+    }
+}
+
+impl Future for Wait {
+    type Output = Result<Lease, LeaseError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let granted = self.waiter.granted.borrow_mut().take();
+        match granted {
+            Some(Ok(backend)) => {
+                self.done = true;
+                let waited = self.waiter.since.elapsed();
+                self.pool.count(|counters| counters.wait_time.observe(waited));
+                Poll::Ready(Ok(Lease { backend: Some(backend), pool: self.pool.clone(), line: self.line.clone() }))
+            }
+            Some(Err(error)) => {
+                self.done = true;
+                Poll::Ready(Err(error))
+            }
+            None => {
+                *self.waiter.waker.borrow_mut() = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        match self.waiter.granted.borrow_mut().take() {
+            Some(Ok(backend)) => {
+                self.line.held.set(self.line.held.get() - 1);
+                self.pool.put(backend);
+            }
+            Some(Err(_)) => {}
+            None => {
+                self.pool.queue.borrow_mut().leave(&self.line, &self.waiter);
+                self.pool.say_waiting();
+            }
+        }
+    }
+}
+
+/// A backend that is lent, in whatever state its last user left it. Nothing can be sent through it; [`Lease::bind`] it.
+/// Dropping it closes the backend.
+#[derive(Debug)]
+pub struct Lease {
+    backend: Option<Box<Backend>>,
+    pool: Rc<Pool>,
+    line: Rc<Line>,
+}
+
+/// Why a backend could not be made the session's own.
+#[derive(Debug, Error)]
+pub enum BindError {
+    /// The backend would not be cleaned, or broke: it is closed, another one may do.
+    #[error("the backend could not be cleaned: {0}")]
+    Backend(#[source] ExchangeError),
+    /// The server does not take the session's settings.
+    #[error("the server refused the session's settings: {sqlstate} {message}")]
+    Settings { sqlstate: String, message: String },
+}
+
+impl Lease {
+    /// Binds the backend where nothing has to be said to it first.
+    #[expect(clippy::result_large_err, reason = "the lease itself comes back")]
+    pub fn try_bind(self, settings: &Arc<Settings>) -> Result<Bound, Self> {
+        let ready = self.backend.as_ref().is_some_and(|backend| {
+            backend.owner.as_ref() == Some(&self.line.user)
+                && !backend.unclean
+                && Settings::same(&backend.settings, settings)
+        });
+        if ready { Ok(Bound { lease: self }) } else { Err(self) }
+    }
+
+    /// Cleans the backend of another user's traces and gives it the session's settings.
+    ///
+    /// This is not cancel safe: a dropped future closes the backend.
+    pub async fn bind(mut self, settings: &Arc<Settings>) -> Result<Bound, BindError> {
+        let user = self.line.user.clone();
+        let pool = self.pool.clone();
+        let backend = self.backend_mut();
+        if backend.unclean || backend.owner.as_ref().is_some_and(|owner| *owner != user) {
+            backend.card.state.set(BackendState::Cleaning);
+            pool.count(|counters| counters.cleanings += 1);
+            if let Err(error) = backend.clean().await {
+                self.close(BackendClose::NotClean);
+                return Err(BindError::Backend(error));
+            }
+        }
+        let backend = self.backend_mut();
+        backend.owner = Some(user);
+        backend.card.state.set(BackendState::Active);
+        match backend.take_settings(settings).await {
+            Ok(()) => Ok(Bound { lease: self }),
+            Err(ExchangeError::Refused { sqlstate, message }) if backend.is_settled() => {
+                // The change is one implicit transaction: the backend is as it was.
+                self.give_back();
+                Err(BindError::Settings { sqlstate, message })
+            }
+            Err(error) => {
+                self.close(BackendClose::NotClean);
+                Err(BindError::Backend(error))
+            }
+        }
+    }
+
+    fn backend_mut(&mut self) -> &mut Backend {
+        self.backend.as_mut().expect("a lease has its backend until it is consumed")
+    }
+
+    fn close(&mut self, reason: BackendClose) {
+        if let Some(backend) = self.backend.take() {
+            self.line.held.set(self.line.held.get() - 1);
+            self.pool.close(backend, reason);
+        }
+    }
+
+    fn give_back(&mut self) {
+        if let Some(backend) = self.backend.take() {
+            self.line.held.set(self.line.held.get() - 1);
+            self.pool.put(backend);
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.close(BackendClose::Abandoned);
+    }
+}
+
+impl Backend {
+    /// Discards all that PostgreSQL keeps in a session.
+    async fn clean(&mut self) -> Result<(), ExchangeError> {
+        self.exchange("DISCARD ALL", EXCHANGE_TIMEOUT).await?;
+        self.forget();
+        self.unclean = false;
+        self.owner = None;
+        Ok(())
+    }
+
+    /// Makes the server's session have exactly these settings.
+    pub async fn take_settings(&mut self, settings: &Arc<Settings>) -> Result<(), ExchangeError> {
+        if !Settings::same(&self.settings, settings) {
+            let sql = self.settings.change_to(settings);
+            if !sql.is_empty() {
+                self.exchange(&sql, EXCHANGE_TIMEOUT).await?;
+            }
+            self.settings = settings.clone();
+        }
+        Ok(())
+    }
+}
+
+/// A lent backend that carries nothing of another user's, and the session's own settings. Dropping it closes the backend.
+#[derive(Debug)]
+pub struct Bound {
+    lease: Lease,
+}
+
+impl Bound {
+    /// Brings the backend back, for the next client: if nothing is half said; otherwise it is closed.
+    pub fn release(mut self, _nothing_owed: Settled) {
+        let backend = self.lease.backend_mut();
+        backend.card.prepared.set(backend.prepared.len());
+        if backend.is_settled() {
+            self.lease.give_back();
+        } else {
+            self.lease.close(BackendClose::Unsettled);
+        }
+    }
+
+    pub fn close(mut self, reason: BackendClose) {
+        self.lease.close(reason);
+    }
+
+    /// Says on the backend's card who uses it.
+    pub fn note_client(&self, client: u64, request_at_us: u64) {
+        self.card.client.set(Some(client));
+        self.card.request_at_us.set(request_at_us);
+    }
+}
+
+impl Deref for Bound {
+    type Target = Backend;
+
+    fn deref(&self) -> &Backend {
+        self.lease.backend.as_ref().expect("a bound lease has its backend until it is consumed")
+    }
+}
+
+impl DerefMut for Bound {
+    fn deref_mut(&mut self) -> &mut Backend {
+        self.lease.backend_mut()
+    }
+}

@@ -1,1 +1,0 @@
-//! Workers, accept, reload, drain.

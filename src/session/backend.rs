@@ -1,0 +1,327 @@
+//! What becomes of each message of the server.
+
+use bytes::BytesMut;
+
+use super::assembly::Assembly;
+use super::{CloseReason, Event, Flow, LastWords, Owed, Session, Undo};
+use crate::audit::Outcome;
+use crate::metrics::ClientState;
+use crate::pool::BackendClose;
+use crate::reply::Deliver;
+use crate::wire::frame::{ErrorFields, HEADER, Header, TxStatus};
+
+/// A message that must be whole before it is judged, at most (bytes). Rows, notices and descriptions are passed on as
+/// they come, whatever their size.
+const WHOLE_MAX: usize = 64 << 20;
+
+/// Any message, at most: PostgreSQL's own limit.
+const MESSAGE_MAX: usize = 0x3fff_ffff;
+
+impl Session {
+    /// Walks the server's messages; returns how many bytes are dealt with.
+    pub(super) fn take_replies(&mut self, bytes: &[u8], assembly: &mut Assembly<'_>) -> (usize, Option<Event>) {
+        let mut at = self.pass_rest(bytes, assembly);
+        loop {
+            let rest = &bytes[at..];
+            let header = match Header::read(rest, MESSAGE_MAX) {
+                Ok(Some(header)) => header,
+                Ok(None) => return (at, None),
+                Err(error) => return (at, Some(self.broken(&error))),
+            };
+            let here = rest.len().min(header.total());
+            match header.tag {
+                b'D' | b'd' if self.queue.forwards_rows() => {
+                    assembly.take(at, at + here);
+                    self.expect_rest(header.total() - here);
+                }
+                b'N' => {
+                    assembly.take(at, at + here);
+                    self.expect_rest(header.total() - here);
+                }
+                b'T' | b't' => {
+                    if let Some(event) = self.reply(header.tag, at, at + here, assembly) {
+                        return (at, Some(event));
+                    }
+                    self.expect_rest(header.total() - here);
+                }
+                _ if header.total() > WHOLE_MAX => {
+                    return (at, Some(self.broken(&"a message of the server is too large to be held")));
+                }
+                _ if here < header.total() => return (at, None),
+                b'A' => assembly.take(at, at + here),
+                b'S' => {
+                    let noted = self.bound.as_mut().map(|bound| bound.note_parameter(&rest[HEADER..here]));
+                    if let Some(Err(error)) = noted {
+                        return (at, Some(self.broken(&error)));
+                    }
+                    assembly.take(at, at + here);
+                }
+                b'E' => {
+                    if let Some(event) = self.error_reply(&rest[HEADER..here], at, at + here, assembly) {
+                        return (at + here, Some(event));
+                    }
+                }
+                b'Z' => {
+                    if let Some(event) = self.ready(&rest[HEADER..here], at, at + here, assembly) {
+                        return (at, Some(event));
+                    }
+                }
+                tag => {
+                    if let Some(event) = self.reply(tag, at, at + here, assembly) {
+                        return (at, Some(event));
+                    }
+                }
+            }
+            at += here;
+        }
+    }
+
+    /// The rest of a message whose beginning was passed on.
+    fn pass_rest(&mut self, bytes: &[u8], assembly: &mut Assembly<'_>) -> usize {
+        let Some(bound) = &mut self.bound else { return 0 };
+        let count = bound.passing.min(bytes.len());
+        if count > 0 {
+            bound.passing -= count;
+            assembly.take(0, count);
+        }
+        count
+    }
+
+    fn expect_rest(&mut self, count: usize) {
+        if let Some(bound) = &mut self.bound {
+            bound.passing = count;
+        }
+    }
+
+    /// A reply to the head of the queue.
+    fn reply(&mut self, tag: u8, from: usize, to: usize, assembly: &mut Assembly<'_>) -> Option<Event> {
+        match self.queue.receive(tag) {
+            Ok(received) => {
+                self.deliver(received.deliver, from, to, assembly);
+                if let Some(owed) = received.done {
+                    self.completed(owed, Outcome::Completed);
+                }
+                self.emit_synthesised(assembly.own_if(self.queue.is_synthesised_next()));
+                None
+            }
+            Err(mismatch) => Some(self.broken(&mismatch)),
+        }
+    }
+
+    fn ready(&mut self, body: &[u8], from: usize, to: usize, assembly: &mut Assembly<'_>) -> Option<Event> {
+        let status = match TxStatus::read(body) {
+            Ok(status) => status,
+            Err(error) => return Some(self.broken(&error)),
+        };
+        let outcome = if self.queue.has_failed() { Outcome::Failed } else { Outcome::Completed };
+        match self.queue.receive(b'Z') {
+            Ok(received) => {
+                if let Some(bound) = &mut self.bound {
+                    bound.status = status;
+                }
+                self.deliver(received.deliver, from, to, assembly);
+                if let Some(owed) = received.done {
+                    self.completed(owed, outcome);
+                }
+                self.emit_synthesised(assembly.own_if(self.queue.is_synthesised_next()));
+                None
+            }
+            Err(mismatch) => Some(self.broken(&mismatch)),
+        }
+    }
+
+    fn deliver(&self, deliver: Deliver, from: usize, to: usize, assembly: &mut Assembly<'_>) {
+        match deliver {
+            Deliver::Forward => assembly.take(from, to),
+            Deliver::Swallow => {}
+            Deliver::Replace(bytes) => assembly.own().extend_from_slice(&bytes),
+        }
+    }
+
+    fn error_reply(&mut self, body: &[u8], from: usize, to: usize, assembly: &mut Assembly<'_>) -> Option<Event> {
+        let fields = ErrorFields::read(body);
+        let words = || LastWords {
+            code: String::from_utf8_lossy(fields.code).into_owned(),
+            message: String::from_utf8_lossy(fields.message).into_owned(),
+        };
+        if fields.is_fatal() {
+            return Some(Event::BackendLost(words()));
+        }
+        let mut dropped = Vec::new();
+        let Some(deliver) = self.queue.receive_error(|owed| dropped.push(owed)) else {
+            return Some(Event::BackendLost(words()));
+        };
+        let refused = matches!(deliver, Deliver::Replace(_));
+        self.deliver(deliver, from, to, assembly);
+        self.failed = true;
+        if let Some(touched) = &mut self.touched {
+            touched.failed = true;
+        }
+        self.seat.pool().count(|counters| if refused { counters.refusals += 1 } else { counters.errors += 1 });
+        let stale = fields.code == b"0A000" && fields.routine == b"RevalidateCachedQuery";
+        let head = dropped.len().checked_sub(1);
+        for (index, owed) in dropped.into_iter().enumerate() {
+            let at_head = Some(index) == head;
+            if at_head
+                && stale
+                && let Some(statement) = &owed.statement
+            {
+                statement.renew();
+            }
+            self.undo(owed, at_head);
+        }
+        None
+    }
+
+    /// The server did not run this. `failed`: it tried, and reported the error.
+    pub(super) fn undo(&mut self, owed: Owed, failed: bool) {
+        let Owed { ticket, undo, statement: _ } = owed;
+        if let Some(ticket) = ticket {
+            ticket.close(if failed { Outcome::Failed } else { Outcome::Skipped });
+        }
+        match undo {
+            Undo::Nothing => {}
+            Undo::Named { name, prepared } => {
+                self.named.remove(&name);
+                if let (Some(id), Some(bound)) = (prepared, &mut self.bound) {
+                    bound.prepared.remove(id);
+                }
+            }
+            Undo::Unnamed { session, backend } => {
+                // A Parse that failed has taken the statement of before with it.
+                self.unnamed = if failed { None } else { session };
+                if let Some(bound) = &mut self.bound {
+                    bound.unnamed = if failed { None } else { backend };
+                }
+            }
+            Undo::Closed { name, statement } => self.named.insert(&name, statement),
+            Undo::Prepared { id } => {
+                if let Some(bound) = &mut self.bound {
+                    bound.prepared.remove(id);
+                }
+            }
+            Undo::UnnamedPrepared { backend } => {
+                if let Some(bound) = &mut self.bound {
+                    bound.unnamed = if failed { None } else { backend };
+                }
+            }
+            Undo::Evicted { id } => {
+                if let Some(bound) = &mut self.bound {
+                    bound.prepared.restore(id);
+                }
+            }
+        }
+    }
+
+    fn completed(&mut self, owed: Owed, outcome: Outcome) {
+        if let Some(ticket) = owed.ticket {
+            let took = ticket.close(outcome);
+            self.seat.pool().count(|counters| {
+                counters.queries += 1;
+                counters.query_time.observe(took);
+            });
+        }
+    }
+
+    /// Replies of our own whose turn has come.
+    pub(super) fn emit_synthesised(&mut self, out: Option<&mut BytesMut>) {
+        let Some(out) = out else { return };
+        while let Some((bytes, owed)) = self.queue.pop_synthesised() {
+            out.extend_from_slice(bytes);
+            self.completed(owed, Outcome::Completed);
+        }
+    }
+
+    /// All of a read is dealt with: is it time for something else?
+    pub(super) fn at_boundary(&mut self) -> Option<Event> {
+        if !self.queue.is_empty() {
+            return None;
+        }
+        match &self.flow {
+            Flow::Open => {}
+            Flow::Before => self.reopen(),
+            Flow::After(_) => return Some(Event::Answered),
+        }
+        self.after_transaction()
+    }
+
+    /// Lets the backend go where nothing keeps it.
+    pub(super) fn after_transaction(&mut self) -> Option<Event> {
+        let bound = self.bound.as_ref()?;
+        if self.client.passing > 0 {
+            return None;
+        }
+        if bound.status != TxStatus::Idle {
+            if self.queue.is_settled() {
+                self.rest(ClientState::IdleInTransaction);
+            }
+            return None;
+        }
+        if !self.queue.is_settled() || !bound.is_settled() {
+            if self.queue.is_doubtful() {
+                // The number of replies still to come is not known: nobody else may get this backend.
+                self.let_go(Some(BackendClose::Unsettled));
+            }
+            return None;
+        }
+        if self.touched.is_some() || self.handle.cancels.get() > 0 {
+            return Some(Event::Settle);
+        }
+        self.end_transaction();
+        if self.keeps_backend() {
+            self.rest(ClientState::Idle);
+        } else {
+            self.let_go(None);
+        }
+        if self.draining && self.is_at_rest() {
+            return Some(Event::Close(CloseReason::Shutdown));
+        }
+        None
+    }
+
+    fn end_transaction(&mut self) {
+        let took = self.began_at.take().map(|began| self.context.now.get().saturating_duration_since(began));
+        self.seat.pool().count(|counters| {
+            counters.transactions += 1;
+            if let Some(took) = took {
+                counters.transaction_time.observe(took);
+            }
+        });
+    }
+
+    fn rest(&mut self, state: ClientState) {
+        self.handle.busy.set(false);
+        self.handle.enter(state, self.context.now.get());
+    }
+
+    /// Gives the backend back, or closes it.
+    pub(super) fn let_go(&mut self, close: Option<BackendClose>) {
+        let Some(bound) = self.bound.take() else { return };
+        *self.handle.cancel_target.borrow_mut() = None;
+        self.handle.backend.set(None);
+        self.rest(ClientState::Idle);
+        self.portals = Default::default();
+        match (close, self.queue.settled()) {
+            (None, Some(settled)) => bound.release(settled),
+            (None, None) => bound.close(BackendClose::Unsettled),
+            (Some(reason), _) => {
+                bound.close(reason);
+                let skipping = self.queue.is_skipping();
+                self.queue = Default::default();
+                if skipping {
+                    self.queue.start_skipping();
+                }
+            }
+        }
+        self.queue.shrink();
+    }
+
+    /// The server broke the protocol: nothing more of it is believed.
+    fn broken(&mut self, what: &dyn std::fmt::Display) -> Event {
+        tracing::warn!(session = self.handle.id, error = %what, "the server broke the protocol");
+        if let Some(bound) = &mut self.bound {
+            bound.close_after = Some(BackendClose::Protocol);
+        }
+        Event::BackendLost(LastWords { code: "08P01".to_owned(), message: what.to_string() })
+    }
+}

@@ -1,0 +1,182 @@
+//! What a worker gives its sessions: configuration, policy, pools, caches, and the one buffer they all read into.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use slab::Slab;
+use tokio::time::Instant;
+
+use super::handle::{Handle, Signal};
+use super::statements::Interned;
+use crate::audit::Audit;
+use crate::config::Config;
+use crate::metrics::ClientState;
+use crate::policy::Policy;
+use crate::pool::{PoolKey, Pools};
+use crate::settings::Settings;
+use crate::sql::Analyses;
+use crate::topology::Topology;
+
+/// Bytes read at once. Smaller and larger ones were not faster.
+const SCRATCH: usize = 64 << 10;
+
+/// One worker's.
+pub struct Context {
+    pub worker: usize,
+    pub rules: RefCell<Rc<Rules>>,
+    pub pools: Pools,
+    pub analyses: RefCell<Analyses>,
+    pub interned: RefCell<Interned>,
+    pub audit: Audit,
+    pub greetings: RefCell<Greetings>,
+    pub sessions: RefCell<Slab<Rc<Handle>>>,
+    pub draining: Cell<bool>,
+    /// As of the last tick.
+    pub now: Cell<Instant>,
+    /// Unix microseconds as of the last tick.
+    pub now_us: Cell<u64>,
+    pub closes: RefCell<HashMap<&'static str, u64>>,
+    pub(super) scratch: RefCell<Box<[u8]>>,
+    pub(super) out: RefCell<BytesMut>,
+}
+
+/// Everything that a reload replaces, at once.
+#[derive(Debug)]
+pub struct Rules {
+    /// Counted from 1.
+    pub generation: u64,
+    pub config: Arc<Config>,
+    pub policy: Policy,
+    pub topology: Topology,
+}
+
+impl Rules {
+    pub fn compile(config: Arc<Config>, generation: u64) -> Self {
+        Self { generation, policy: Policy::compile(&config, generation), topology: Topology::of(&config), config }
+    }
+}
+
+impl Context {
+    pub fn new(worker: usize, rules: Rc<Rules>, pools: Pools, analyses: Analyses) -> Rc<Self> {
+        Rc::new(Self {
+            worker,
+            rules: RefCell::new(rules),
+            pools,
+            analyses: RefCell::new(analyses),
+            interned: RefCell::default(),
+            audit: Audit::default(),
+            greetings: RefCell::default(),
+            sessions: RefCell::default(),
+            draining: Cell::new(false),
+            now: Cell::new(Instant::now()),
+            now_us: Cell::new(0),
+            closes: RefCell::default(),
+            scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
+            out: RefCell::new(BytesMut::with_capacity(SCRATCH)),
+        })
+    }
+
+    pub fn rules(&self) -> Rc<Rules> {
+        self.rules.borrow().clone()
+    }
+
+    pub fn count_close(&self, label: &'static str) {
+        *self.closes.borrow_mut().entry(label).or_default() += 1;
+    }
+
+    /// Sends `signal` to all sessions.
+    pub fn signal_all(&self, signal: Signal) {
+        for (_, handle) in self.sessions.borrow().iter() {
+            handle.signal(signal);
+        }
+    }
+
+    /// Called several times a second: pools, and the time limits of clients. Returns the sessions whose statement has run
+    /// for too long, to be cancelled.
+    pub fn tick(&self, now_us: u64) -> Vec<Rc<Handle>> {
+        let now = Instant::now();
+        self.now.set(now);
+        self.now_us.set(now_us);
+        self.pools.tick();
+        let rules = self.rules();
+        let server = &rules.config.server;
+        let mut overdue = Vec::new();
+        for (_, handle) in self.sessions.borrow().iter() {
+            let lasted = now.saturating_duration_since(handle.since.get());
+            let past = |limit: std::time::Duration| !limit.is_zero() && lasted > limit;
+            match handle.state.get() {
+                ClientState::Idle if past(server.client_idle_timeout) => handle.signal(Signal::IdleTimeout),
+                ClientState::IdleInTransaction if past(server.idle_in_transaction_timeout) => {
+                    handle.signal(Signal::IdleInTransactionTimeout);
+                }
+                ClientState::Active if handle.busy.get() && past(server.query_timeout) && !handle.timed_out.get() => {
+                    handle.timed_out.set(true);
+                    overdue.push(handle.clone());
+                }
+                ClientState::Idle
+                | ClientState::IdleInTransaction
+                | ClientState::Active
+                | ClientState::Waiting
+                | ClientState::Login
+                | ClientState::Closing => {}
+            }
+        }
+        overdue
+    }
+}
+
+/// What a client is told at login, by pool and startup settings.
+#[derive(Debug, Default)]
+pub struct Greetings {
+    known: HashMap<(PoolKey, Vec<(Arc<str>, Arc<str>)>), Greeting>,
+}
+
+/// The server's parameters under a client's startup settings, which were tried on a backend.
+#[derive(Debug, Clone)]
+pub struct Greeting {
+    pub parameters: Rc<Vec<(Arc<str>, Arc<str>)>>,
+    pub settings: Arc<Settings>,
+    made_at: Instant,
+}
+
+/// After so long the server is asked again: its defaults may have changed.
+const GREETING_LIFETIME: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Different startup settings remembered, at most.
+const GREETINGS_MAX: usize = 1024;
+
+impl Greetings {
+    pub fn find(&self, pool: &PoolKey, startup: &[(Arc<str>, Arc<str>)]) -> Option<Greeting> {
+        // The key is built anew: a login costs more than that by far.
+        let greeting = self.known.get(&(pool.clone(), startup.to_vec()))?;
+        (greeting.made_at.elapsed() < GREETING_LIFETIME).then(|| greeting.clone())
+    }
+
+    pub fn insert(
+        &mut self,
+        pool: PoolKey,
+        startup: Vec<(Arc<str>, Arc<str>)>,
+        parameters: Vec<(Arc<str>, Arc<str>)>,
+        settings: Arc<Settings>,
+    ) -> Greeting {
+        if self.known.len() >= GREETINGS_MAX {
+            self.known.clear();
+        }
+        let greeting = Greeting { parameters: Rc::new(parameters), settings, made_at: Instant::now() };
+        self.known.insert((pool, startup), greeting.clone());
+        greeting
+    }
+
+    pub fn clear(&mut self) {
+        self.known.clear();
+    }
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("worker", &self.worker).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,161 @@
+//! What the rest of a worker sees of a session: the console shows it, a cancel finds its backend, a signal wakes it.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::metrics::{ClientInfo, ClientState};
+use crate::pool::CancelTarget;
+use crate::settings::Settings;
+
+/// A word from outside; a session obeys it where it can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// End at the next transaction boundary.
+    Drain,
+    /// End now.
+    Kill,
+    /// The client was silent for too long between transactions.
+    IdleTimeout,
+    /// The client was silent for too long inside a transaction.
+    IdleInTransactionTimeout,
+    /// The configuration changed: sit down in a pool again before the next lease.
+    Reload,
+}
+
+/// Shared between a session and its worker.
+#[derive(Debug)]
+pub struct Handle {
+    pub id: u64,
+    pub user: Arc<str>,
+    /// As the client asked for it.
+    pub database: Arc<str>,
+    pub address: String,
+    pub tls: Option<&'static str>,
+    pub connected_at_us: u64,
+    /// The secret of the session's cancel key.
+    pub secret: Bytes,
+    pub application_name: RefCell<Arc<str>>,
+    pub state: Cell<ClientState>,
+    /// When the state was entered, or the client last spoke.
+    pub since: Cell<Instant>,
+    pub request_at_us: Cell<u64>,
+    pub backend: Cell<Option<u64>>,
+    pub pin: Cell<Option<&'static str>>,
+    pub prepared: Cell<usize>,
+    /// Replies are owed: a cancel has something to cancel.
+    pub busy: Cell<bool>,
+    /// A cancel was sent because the statement took too long.
+    pub timed_out: Cell<bool>,
+    pub cancel_target: RefCell<Option<Rc<CancelTarget>>>,
+    /// Cancel requests on their way to the backend.
+    pub cancels: Cell<u32>,
+    signal: Cell<Option<Signal>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// What a handle is made from.
+pub struct Identity {
+    pub id: u64,
+    pub user: Arc<str>,
+    pub database: Arc<str>,
+    pub address: String,
+    pub tls: Option<&'static str>,
+    pub connected_at_us: u64,
+    pub secret: Bytes,
+}
+
+impl Handle {
+    pub fn new(identity: Identity) -> Rc<Self> {
+        let Identity { id, user, database, address, tls, connected_at_us, secret } = identity;
+        Rc::new(Self {
+            id,
+            user,
+            database,
+            address,
+            tls,
+            connected_at_us,
+            secret,
+            application_name: RefCell::new("".into()),
+            state: Cell::new(ClientState::Idle),
+            since: Cell::new(Instant::now()),
+            request_at_us: Cell::new(0),
+            backend: Cell::new(None),
+            pin: Cell::new(None),
+            prepared: Cell::new(0),
+            busy: Cell::new(false),
+            timed_out: Cell::new(false),
+            cancel_target: RefCell::new(None),
+            cancels: Cell::new(0),
+            signal: Cell::new(None),
+            waker: RefCell::new(None),
+        })
+    }
+
+    /// Wakes the session to obey. A stronger signal replaces a weaker one.
+    pub fn signal(&self, signal: Signal) {
+        if self.signal.get() != Some(Signal::Kill) {
+            self.signal.set(Some(signal));
+        }
+        self.wake();
+    }
+
+    pub fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    pub(super) fn take_signal(&self) -> Option<Signal> {
+        self.signal.take()
+    }
+
+    pub(super) fn listen(&self, waker: &Waker) {
+        let mut known = self.waker.borrow_mut();
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
+    }
+
+    pub(super) fn enter(&self, state: ClientState, now: Instant) {
+        self.state.set(state);
+        self.since.set(now);
+    }
+
+    /// Shows the application name that the settings carry.
+    pub(super) fn note_settings(&self, settings: &Settings) {
+        let name = settings.value("application_name");
+        *self.application_name.borrow_mut() = name.cloned().unwrap_or_else(|| "".into());
+    }
+
+    pub fn info(&self, worker: usize, now: Instant) -> ClientInfo {
+        let state = self.state.get();
+        ClientInfo {
+            id: self.id,
+            worker,
+            user: self.user.clone(),
+            database: self.database.clone(),
+            state,
+            address: self.address.clone(),
+            application_name: self.application_name.borrow().clone(),
+            tls: self.tls,
+            connected_at: self.connected_at_us,
+            request_at: self.request_at_us.get(),
+            wait: match state {
+                ClientState::Waiting => now.saturating_duration_since(self.since.get()),
+                ClientState::Active
+                | ClientState::Idle
+                | ClientState::IdleInTransaction
+                | ClientState::Login
+                | ClientState::Closing => std::time::Duration::ZERO,
+            },
+            backend: self.backend.get(),
+            pin: self.pin.get(),
+            prepared: self.prepared.get(),
+        }
+    }
+}

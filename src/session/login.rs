@@ -1,0 +1,172 @@
+//! From an authenticated client to a session: a seat in a pool, settings that the server has taken, the greeting.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use super::context::{Context, Greeting};
+use super::handle::Handle;
+use super::steps::seat_for;
+use super::{Client, Flow, Pass, Portals, Session, encode_as};
+use crate::auth::LoggedIn;
+use crate::config::Database;
+use crate::fault::{Report, Severity};
+use crate::net::Stream;
+use crate::pool::{BindError, LeaseError, Seat};
+use crate::reply::ReplyQueue;
+use crate::settings::Settings;
+use crate::wire::CancelKey;
+use crate::wire::message::{self, Readiness};
+
+/// Backends that may turn out to be unusable before a login fails.
+const TRIES: usize = 3;
+
+/// Parameters that are the session's own, whatever a backend said about another.
+const APPLICATION_NAME: &str = "application_name";
+
+impl Session {
+    /// Greets a client and makes its session. `Err`: it was told why not, as far as `pending` in the stream goes.
+    ///
+    /// This is not cancel safe: a dropped login closes the connection.
+    pub async fn start(
+        context: Rc<Context>,
+        handle: Rc<Handle>,
+        logged_in: LoggedIn,
+        database: Arc<Database>,
+        key: &CancelKey,
+    ) -> Result<Self, (Stream, BytesMut)> {
+        let LoggedIn { stream, user, settings, application_name, pending, received, .. } = logged_in;
+        let rules = context.rules();
+        let mut out = pending;
+        let Some(seat) = seat_for(&context, &user, &database) else {
+            out.extend_from_slice(&encode_as(&LeaseError::Retired, Severity::Fatal));
+            return Err((stream, out));
+        };
+        let greeting = match greeting(&context, &seat, settings).await {
+            Ok(greeting) => greeting,
+            Err(report) => {
+                out.extend_from_slice(&encode_as(&*report, Severity::Fatal));
+                return Err((stream, out));
+            }
+        };
+        let settings = with_application_name(&greeting.settings, &application_name);
+        for (name, value) in greeting.parameters.iter().filter(|(name, _)| &**name != APPLICATION_NAME) {
+            message::parameter_status(&mut out, name, value);
+        }
+        message::parameter_status(&mut out, APPLICATION_NAME, &application_name);
+        message::backend_key_data(&mut out, key.pid, &key.secret);
+        message::ready_for_query(&mut out, Readiness::Idle);
+        handle.note_settings(&settings);
+        Ok(Self {
+            context,
+            rules,
+            handle,
+            client: Client { stream, unread: received, unsent: out, passing: 0, pass: Pass::Discard },
+            user,
+            database,
+            seat,
+            startup: settings.clone(),
+            settings,
+            named: Default::default(),
+            unnamed: None,
+            portals: Portals::default(),
+            bound: None,
+            lease: None,
+            queue: ReplyQueue::default(),
+            flow: Flow::Open,
+            touched: None,
+            pins: Default::default(),
+            denied: None,
+            failed: false,
+            began_at: None,
+            draining: false,
+            seen_unread: 0,
+            settle_next: false,
+        })
+    }
+}
+
+fn with_application_name(settings: &Arc<Settings>, application_name: &Arc<str>) -> Arc<Settings> {
+    if application_name.is_empty() {
+        return settings.clone();
+    }
+    let mut values = settings.values().clone();
+    values.insert(APPLICATION_NAME.into(), application_name.clone());
+    Arc::new(Settings::from_values(values))
+}
+
+/// What the server says to a session with these settings: known already, or asked of a backend, which also tries them.
+async fn greeting(
+    context: &Context,
+    seat: &Seat,
+    startup: Vec<(Arc<str>, Arc<str>)>,
+) -> Result<Greeting, Box<dyn Report>> {
+    let known = context.greetings.borrow().find(seat.pool().key(), &startup);
+    if let Some(greeting) = known {
+        return Ok(greeting);
+    }
+    let values: BTreeMap<_, _> = startup.iter().cloned().collect();
+    let settings = if values.is_empty() { Settings::none() } else { Arc::new(Settings::from_values(values)) };
+    let mut last = None;
+    for _ in 0..TRIES {
+        let lease = match seat.try_lease(&settings) {
+            Some(lease) => lease,
+            None => match seat.wait() {
+                Ok(wait) => wait.await.map_err(|error| Box::new(error) as Box<dyn Report>)?,
+                Err(error) => return Err(Box::new(error)),
+            },
+        };
+        match lease.bind(&settings).await {
+            Ok(bound) => {
+                let parameters = bound.parameters.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+                let greeting =
+                    context.greetings.borrow_mut().insert(seat.pool().key().clone(), startup, parameters, settings);
+                // Nothing was sent but what binding it took.
+                if let Some(settled) = ReplyQueue::<()>::default().settled() {
+                    bound.release(settled);
+                }
+                return Ok(greeting);
+            }
+            Err(error) => {
+                let refused = matches!(error, BindError::Settings { .. });
+                last = Some(error);
+                if refused {
+                    break;
+                }
+            }
+        }
+    }
+    Err(Box::new(StartupRefused(last)))
+}
+
+/// The server did not take the client's startup settings.
+struct StartupRefused(Option<BindError>);
+
+impl Report for StartupRefused {
+    fn fault(&self) -> crate::fault::Fault {
+        crate::fault::Fault::Client
+    }
+
+    fn severity(&self) -> Severity {
+        Severity::Fatal
+    }
+
+    fn sqlstate(&self) -> crate::fault::SqlState {
+        match &self.0 {
+            Some(BindError::Settings { sqlstate, .. }) => sqlstate
+                .as_bytes()
+                .try_into()
+                .map_or(crate::fault::SqlState::INVALID_PARAMETER_VALUE, crate::fault::SqlState),
+            Some(BindError::Backend(_)) | None => crate::fault::SqlState::CONNECTION_FAILURE,
+        }
+    }
+
+    fn message(&self) -> std::borrow::Cow<'_, str> {
+        match &self.0 {
+            Some(BindError::Settings { message, .. }) => message.into(),
+            Some(BindError::Backend(_)) | None => "the connection to the server was lost".into(),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Prepared statements: what a client calls them, and what backends call them.
+//!
+//! A statement is known on backends by a number that no other text has, so a backend that prepared it for one client
+//! serves every other one whose text, parameter types and scope (`search_path`, role) are the same.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::hash::{BuildHasher, Hasher};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::{BufMut, BytesMut};
+use hashbrown::HashTable;
+
+use crate::policy::RESERVED_PREFIX;
+use crate::settings::Settings;
+use crate::sql::Analysis;
+
+/// A Parse message's content.
+#[derive(Debug)]
+pub struct Statement {
+    id: Cell<u64>,
+    pub text: Box<[u8]>,
+    /// Parameter type oids, four bytes each.
+    pub types: Box<[u8]>,
+    pub analysis: Arc<Analysis>,
+    /// Effects that the session must attend to when it is executed.
+    pub attention: bool,
+    hash: u64,
+    scope: u64,
+}
+
+impl Statement {
+    /// A statement that is shared with nobody.
+    pub fn private(text: &[u8], types: &[u8], analysis: Arc<Analysis>, attention: bool) -> Rc<Self> {
+        Rc::new(Self {
+            id: Cell::new(next_id()),
+            text: text.into(),
+            types: types.into(),
+            analysis,
+            attention,
+            hash: 0,
+            scope: 0,
+        })
+    }
+
+    pub fn id(&self) -> u64 {
+        self.id.get()
+    }
+
+    /// From now on it is another one: what backends have prepared of it does not serve any more (its result changed).
+    pub fn renew(&self) {
+        self.id.set(next_id());
+    }
+
+    /// Appends the Parse message that prepares it on a backend.
+    pub fn put_parse(&self, out: &mut BytesMut, name: &[u8]) {
+        out.put_u8(b'P');
+        out.put_u32((4 + name.len() + 1 + self.text.len() + 1 + 2 + self.types.len()) as u32);
+        out.put_slice(name);
+        out.put_u8(0);
+        out.put_slice(&self.text);
+        out.put_u8(0);
+        out.put_u16((self.types.len() / 4) as u16);
+        out.put_slice(&self.types);
+    }
+}
+
+/// Unique in the process: backends move between workers with what they have prepared.
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A statement's name on backends.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerName {
+    bytes: [u8; 32],
+    length: usize,
+}
+
+impl ServerName {
+    pub fn of(id: u64) -> Self {
+        let mut name = Self { bytes: [0; 32], length: 0 };
+        write!(name, "{RESERVED_PREFIX}{id}").expect("a prefix and 20 digits fit 32 bytes");
+        name
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+impl std::fmt::Write for ServerName {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let end = self.length + text.len();
+        self.bytes.get_mut(self.length..end).ok_or(std::fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
+    }
+}
+
+/// What the meaning of a text depends on besides the text.
+pub fn scope(settings: &Settings) -> u64 {
+    if settings.values().is_empty() {
+        return 0;
+    }
+    let mut hasher = foldhash::fast::FixedState::with_seed(1).build_hasher();
+    let mut any = false;
+    for name in ["search_path", "role"] {
+        if let Some(value) = settings.value(name) {
+            hasher.write(name.as_bytes());
+            hasher.write(value.as_bytes());
+            hasher.write_u8(0);
+            any = true;
+        }
+    }
+    if any { hasher.finish() } else { 0 }
+}
+
+/// A worker's statements by content, so that equal ones are one.
+#[derive(Debug, Default)]
+pub struct Interned {
+    table: HashTable<Rc<Statement>>,
+    hasher: foldhash::fast::RandomState,
+    bytes: usize,
+}
+
+/// Statements kept, and bytes of them, at most; then those that no session holds go, and what still does not fit is not
+/// shared.
+const INTERNED_MAX: usize = 20_000;
+const INTERNED_BYTES_MAX: usize = 64 << 20;
+
+impl Interned {
+    /// The statement of this content. `analysis` is called when it is new.
+    pub fn intern(
+        &mut self,
+        text: &[u8],
+        types: &[u8],
+        scope: u64,
+        analysis: impl FnOnce() -> (Arc<Analysis>, bool),
+    ) -> Rc<Statement> {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(text);
+        hasher.write_u64(scope);
+        hasher.write(types);
+        let hash = hasher.finish();
+        let same = |known: &Rc<Statement>| {
+            known.hash == hash && *known.text == *text && *known.types == *types && known.scope == scope
+        };
+        if let Some(known) = self.table.find(hash, same) {
+            return known.clone();
+        }
+        let (analysis, attention) = analysis();
+        let statement = Rc::new(Statement {
+            id: Cell::new(next_id()),
+            text: text.into(),
+            types: types.into(),
+            analysis,
+            attention,
+            hash,
+            scope,
+        });
+        if self.table.len() >= INTERNED_MAX || self.bytes >= INTERNED_BYTES_MAX {
+            self.table.retain(|known| Rc::strong_count(known) > 1);
+            self.bytes = self.table.iter().map(|known| known.text.len()).sum();
+        }
+        if self.table.len() < INTERNED_MAX && self.bytes < INTERNED_BYTES_MAX {
+            self.bytes += text.len();
+            self.table.insert_unique(hash, statement.clone(), |known| known.hash);
+        }
+        statement
+    }
+}
+
+/// A session's named statements, by the client's names.
+#[derive(Debug, Default)]
+pub struct Named {
+    by_name: Option<Box<HashMap<Box<[u8]>, Rc<Statement>>>>,
+}
+
+/// Names that one session may have. PostgreSQL has no limit; memory has.
+pub const NAMED_MAX: usize = 65_536;
+
+impl Named {
+    pub fn find(&self, name: &[u8]) -> Option<&Rc<Statement>> {
+        self.by_name.as_ref()?.get(name)
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_name.as_ref().map_or(0, |names| names.len())
+    }
+
+    pub fn insert(&mut self, name: &[u8], statement: Rc<Statement>) {
+        self.by_name.get_or_insert_default().insert(name.into(), statement);
+    }
+
+    pub fn remove(&mut self, name: &[u8]) -> Option<Rc<Statement>> {
+        let names = self.by_name.as_mut()?;
+        let removed = names.remove(name);
+        if names.is_empty() {
+            self.by_name = None;
+        }
+        removed
+    }
+
+    pub fn clear(&mut self) {
+        self.by_name = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn analysis() -> (Arc<Analysis>, bool) {
+        (Arc::new(crate::sql::grammar::read(b"select 1")), false)
+    }
+
+    #[test]
+    fn equal_statements_are_one_and_a_scope_tells_them_apart() {
+        let mut interned = Interned::default();
+        let one = interned.intern(b"select 1", b"", 0, analysis);
+        assert!(Rc::ptr_eq(&one, &interned.intern(b"select 1", b"", 0, analysis)));
+        assert!(!Rc::ptr_eq(&one, &interned.intern(b"select 1", b"", 7, analysis)));
+        assert!(!Rc::ptr_eq(&one, &interned.intern(b"select 1", b"\0\0\0\x17", 0, analysis)));
+        let before = one.id();
+        one.renew();
+        assert_ne!(before, one.id());
+    }
+
+    #[test]
+    fn a_parse_message_is_built_to_its_length() {
+        let (analysis, _) = analysis();
+        let statement = Statement::private(b"select $1", b"\0\0\0\x17", analysis, false);
+        let mut out = BytesMut::new();
+        statement.put_parse(&mut out, ServerName::of(7).as_bytes());
+        assert_eq!(&out[..], b"P\0\0\0\x1d__pgw_7\0select $1\0\0\x01\0\0\0\x17");
+    }
+
+    #[test]
+    fn the_longest_server_name_fits() {
+        assert_eq!(ServerName::of(u64::MAX).as_bytes(), b"__pgw_18446744073709551615");
+    }
+}

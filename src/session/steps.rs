@@ -1,0 +1,661 @@
+//! What a session has to wait for: a backend, an answer to a question of its own, the end.
+
+use std::borrow::Cow;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::time::Instant;
+
+use super::effects::Pins;
+use super::handle::{Handle, Signal};
+use super::{After, CloseReason, Event, Flow, LastWords, Session, encode, encode_as};
+use crate::config::PoolMode;
+use crate::fault::{Fault, Report, Severity, SqlState};
+use crate::metrics::ClientState;
+use crate::pool::{BackendClose, BindError, Bound, Lease, LeaseError, Seat, Wait};
+use crate::route::route;
+use crate::settings::Settings;
+use crate::sql::{DiscardTarget, Effect};
+use crate::wire::frame::TxStatus;
+
+/// Backends that may turn out to be unusable before a request fails.
+const BIND_TRIES: usize = 3;
+
+/// What a question to the server may take.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What a client may take to read its last message.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes read ahead from a client that waits for a backend.
+const READ_AHEAD_MAX: usize = 64 << 10;
+
+impl Session {
+    /// Serves the client to the end of the session.
+    ///
+    /// This is not cancel safe: a dropped session closes its backend and its connection.
+    pub async fn run(mut self) -> CloseReason {
+        let reason = loop {
+            let next = match poll_fn(|cx| self.poll_relay(cx)).await {
+                Event::NeedBackend => self.acquire().await,
+                Event::Answered => self.answered(),
+                Event::Settle => self.settle().await,
+                Event::BackendLost(words) => self.backend_lost(&words),
+                Event::Close(reason) => Err(reason),
+            };
+            if let Err(reason) = next {
+                break reason;
+            }
+            self.seen_unread = 0;
+        };
+        self.end(reason.clone()).await;
+        reason
+    }
+
+    /// Waits for a backend and makes it the session's own; or sees to it that the request fails.
+    async fn acquire(&mut self) -> Result<(), CloseReason> {
+        self.handle.enter(ClientState::Waiting, Instant::now());
+        let outcome = self.acquire_bound().await;
+        self.handle.enter(ClientState::Active, Instant::now());
+        match outcome {
+            Ok(bound) => {
+                self.hold(bound);
+                Ok(())
+            }
+            Err(NoBackend::Close(reason)) => Err(reason),
+            Err(NoBackend::Denied(report)) => {
+                tracing::warn!(session = self.handle.id, sqlstate = report.sqlstate().as_str(), "no backend for a request");
+                self.denied = Some(encode_as(&*report, Severity::Error));
+                self.handle.enter(ClientState::Idle, Instant::now());
+                Ok(())
+            }
+        }
+    }
+
+    async fn acquire_bound(&mut self) -> Result<Bound, NoBackend> {
+        self.sit_down()?;
+        let mut last = None;
+        for _ in 0..BIND_TRIES {
+            let lease = match self.lease.take().or_else(|| self.seat.try_lease(&self.settings)) {
+                Some(lease) => lease,
+                None => self.wait_for_turn().await?,
+            };
+            let settings = self.settings.clone();
+            match lease.bind(&settings).await {
+                Ok(bound) => return Ok(bound),
+                Err(error @ BindError::Settings { .. }) => return Err(NoBackend::Denied(Box::new(SettingsRefused(error)))),
+                Err(error @ BindError::Backend(_)) => {
+                    tracing::warn!(session = self.handle.id, error = %error, "backend not usable");
+                    last = Some(error);
+                }
+            }
+        }
+        let detail = last.map_or_else(String::new, |error| error.to_string());
+        Err(NoBackend::Denied(Box::new(BackendGone { detail, fatal: false })))
+    }
+
+    /// Takes the current configuration's place in a pool.
+    fn sit_down(&mut self) -> Result<(), NoBackend> {
+        let rules = self.context.rules();
+        if rules.generation == self.rules.generation {
+            return Ok(());
+        }
+        self.lease = None;
+        let retired = NoBackend::Close(CloseReason::Retired);
+        let (Some(user), Some(database)) =
+            (rules.config.users.get(&self.user.name), rules.config.databases.get(&self.database.name))
+        else {
+            return Err(retired);
+        };
+        let allowed = user.databases.is_empty() || user.databases.contains(&database.name);
+        let place = rules.topology.place(database, route(None, TxStatus::Idle));
+        let (true, Some(place)) = (allowed, place) else { return Err(retired) };
+        self.seat = self.context.pools.seat(&rules.config, &place, database, user);
+        (self.user, self.database) = (user.clone(), database.clone());
+        self.rules = rules;
+        Ok(())
+    }
+
+    /// Waits in the queue, and reads on meanwhile so that a client that leaves is noticed.
+    async fn wait_for_turn(&mut self) -> Result<Lease, NoBackend> {
+        let wait = match self.seat.wait() {
+            Ok(wait) => wait,
+            Err(error) => return Err(no_lease(error)),
+        };
+        let mut wait = pin!(wait);
+        poll_fn(|cx| {
+            self.handle.listen(cx.waker());
+            match self.handle.take_signal() {
+                Some(Signal::Kill) => return Poll::Ready(Err(NoBackend::Close(CloseReason::Killed))),
+                Some(Signal::Drain) => self.draining = true,
+                Some(Signal::IdleTimeout | Signal::IdleInTransactionTimeout | Signal::Reload) | None => {}
+            }
+            if let Poll::Ready(outcome) = Wait::poll(wait.as_mut(), cx) {
+                return Poll::Ready(outcome.map_err(no_lease));
+            }
+            while self.client.unread.len() < READ_AHEAD_MAX {
+                let context = self.context.clone();
+                let mut scratch = context.scratch.borrow_mut();
+                let mut buffer = ReadBuf::new(&mut scratch);
+                match Pin::new(&mut self.client.stream).poll_read(cx, &mut buffer) {
+                    Poll::Pending => break,
+                    Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                        self.client.unread.extend_from_slice(buffer.filled());
+                    }
+                    Poll::Ready(Ok(()) | Err(_)) => {
+                        return Poll::Ready(Err(NoBackend::Close(CloseReason::ClientGone)));
+                    }
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// A statement with effects has been answered: what is certain now is done now.
+    fn answered(&mut self) -> Result<(), CloseReason> {
+        let Flow::After(after) = std::mem::replace(&mut self.flow, Flow::Open) else { return Ok(()) };
+        self.reopen();
+        self.apply(&after);
+        match self.after_transaction() {
+            Some(Event::Settle) => {
+                // The relay comes back with it: nothing is read before the question is asked.
+                self.settle_next = true;
+                Ok(())
+            }
+            Some(Event::Close(reason)) => Err(reason),
+            Some(Event::NeedBackend | Event::Answered | Event::BackendLost(_)) | None => Ok(()),
+        }
+    }
+
+    /// Effects that do not wait for the end of the transaction.
+    fn apply(&mut self, after: &After) {
+        let After { statement, autocommit } = after;
+        let analysis = statement.analysis.clone();
+        let Some(bound) = &mut self.bound else { return };
+        let several = analysis.statements.len() > 1;
+        for effect in analysis.statements.iter().flat_map(|statement| &statement.effects) {
+            match effect {
+                Effect::Deallocate { name, .. } => {
+                    if let Some((client_name, id)) =
+                        statement.spliced.iter().find(|(spliced, _)| **spliced == *name.as_bytes())
+                    {
+                        if self.failed && several {
+                            bound.close_after = Some(BackendClose::NotClean);
+                        }
+                        if !self.failed {
+                            self.named.remove(client_name);
+                            bound.prepared.remove(*id);
+                        }
+                    }
+                }
+                Effect::DeallocateAll if !self.failed => {
+                    self.named.clear();
+                    bound.prepared.clear();
+                }
+                Effect::DiscardAll | Effect::Discard(DiscardTarget::All) if !self.failed => {
+                    self.named.clear();
+                    self.unnamed = None;
+                    bound.forget();
+                    self.settings = self.startup.clone();
+                    self.pins = Pins::NONE;
+                    self.touched = None;
+                }
+                // Which of several statements failed is not known: what the backend has prepared is not, either.
+                Effect::DeallocateAll | Effect::DiscardAll | Effect::Discard(DiscardTarget::All) if several => {
+                    bound.close_after = Some(BackendClose::NotClean);
+                }
+                Effect::Load => {
+                    self.pins = self.pins.with(Pins::LOAD);
+                    bound.close_after = Some(BackendClose::Tainted);
+                }
+                _ => {}
+            }
+        }
+        if *autocommit
+            && !self.failed
+            && let Some(touched) = &self.touched
+            && touched.is_plain_reset()
+        {
+            // RESET ALL and nothing else, and it has committed.
+            self.touched = None;
+            let role = self.settings.value(crate::settings::ROLE).cloned();
+            if let Some(role) = role {
+                let with_role = |settings: &Arc<Settings>| {
+                    let mut values = settings.values().clone();
+                    values.insert(crate::settings::ROLE.into(), role.clone());
+                    Arc::new(Settings::from_values(values))
+                };
+                bound.settings = with_role(&Settings::none());
+                self.settings = with_role(&self.startup);
+            } else {
+                bound.settings = Settings::none();
+                self.settings = self.startup.clone();
+            }
+        }
+        self.handle.pin.set(self.pins.label());
+        self.handle.prepared.set(self.named.len());
+        self.handle.note_settings(&self.settings);
+        if self.keeps_backend() && self.touched.is_none() && !Settings::same(&bound_settings(self), &self.settings) {
+            // The backend stays: it needs the session's settings now, not at the next lease.
+            self.touched = Some(Box::default());
+        }
+    }
+
+    /// A transaction has ended: asks the server what it left, waits for cancels, lets the backend go or keeps it.
+    async fn settle(&mut self) -> Result<(), CloseReason> {
+        self.wait_for_cancels().await;
+        if let Some(touched) = self.touched.take() {
+            let Some(bound) = &mut self.bound else { return Ok(()) };
+            if touched.is_opaque() {
+                bound.unclean = true;
+            }
+            let questions = touched.questions(&self.settings);
+            let sql = questions.sql();
+            let rows = if sql.is_empty() { Ok(Vec::new()) } else { bound.exchange(&sql, QUESTION_TIMEOUT).await };
+            bound.unnamed = None;
+            let answer = match rows {
+                Ok(rows) => touched.resolve(&questions, rows, &self.settings, &self.startup),
+                Err(error) => {
+                    tracing::warn!(session = self.handle.id, error = %error, "session state could not be read back");
+                    None
+                }
+            };
+            let Some(answer) = answer else {
+                // What the session has set is not known any more: it must not go on as if it were.
+                return Err(self.fatal(&StateUnknown));
+            };
+            if answer.settings.values().len() > Settings::COUNT_MAX {
+                return Err(self.fatal(&TooManySettings));
+            }
+            // The server has what it reported; the startup values that a RESET brings back it does not have yet.
+            let on_server = answer.settings.values().iter().filter(|(name, value)| {
+                self.startup.value(name) != Some(*value) || bound.settings.value(name) == Some(*value)
+            });
+            bound.settings = Arc::new(Settings::from_values(on_server.map(|(n, v)| (n.clone(), v.clone())).collect()));
+            self.settings = answer.settings;
+            if let Some(pins) = answer.pins {
+                let lasting = Pins::LOAD.with(Pins::AUTHORIZATION).with(Pins::UNKNOWN);
+                self.pins = pins.with(self.pins.without(lasting_complement(lasting)));
+            }
+            if let Some(authorization) = answer.authorization {
+                self.pins = if *authorization == *self.user.server_user {
+                    self.pins.without(Pins::AUTHORIZATION)
+                } else {
+                    self.pins.with(Pins::AUTHORIZATION)
+                };
+            }
+            self.handle.pin.set(self.pins.label());
+            self.handle.note_settings(&self.settings);
+            let aside = bound.aside.split();
+            if self.keeps_backend() {
+                self.tell(&aside);
+                let settings = self.settings.clone();
+                let Some(bound) = &mut self.bound else { return Ok(()) };
+                if bound.take_settings(&settings).await.is_err() {
+                    return Err(self.fatal(&StateUnknown));
+                }
+            }
+        }
+        match self.after_transaction() {
+            Some(Event::Close(reason)) => Err(reason),
+            Some(Event::Settle) => {
+                self.settle_next = true;
+                Ok(())
+            }
+            Some(Event::NeedBackend | Event::Answered | Event::BackendLost(_)) | None => Ok(()),
+        }
+    }
+
+    async fn wait_for_cancels(&mut self) {
+        poll_fn(|cx| {
+            self.handle.listen(cx.waker());
+            if self.handle.cancels.get() == 0 { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// The backend stays with the session between transactions.
+    pub(super) fn keeps_backend(&self) -> bool {
+        !self.pins.is_empty() || self.user.pool.mode == PoolMode::Session
+    }
+
+    /// The server went away. Requests that it owes an answer fail, and are not tried again: they may have been run.
+    fn backend_lost(&mut self, words: &LastWords) -> Result<(), CloseReason> {
+        let Some(bound) = self.bound.as_ref() else { return Ok(()) };
+        tracing::warn!(
+            session = self.handle.id, backend = bound.id(), sqlstate = words.code, message = words.message,
+            "backend lost"
+        );
+        let torn = bound.passing > 0 && matches!(self.client.pass, super::Pass::Forward) && self.client.passing == 0;
+        let in_transaction = bound.status != TxStatus::Idle;
+        let already_failed = self.queue.has_failed();
+        let stateful = self.keeps_backend() || self.touched.is_some();
+        let mut dropped = Vec::new();
+        let unanswered = self.queue.fail(|owed| dropped.push(owed));
+        for owed in dropped {
+            self.undo(owed, false);
+        }
+        let reason = if bound_is_broken(self) { BackendClose::Protocol } else { BackendClose::Lost };
+        if torn || self.client.passing > 0 {
+            self.let_go(Some(reason));
+            return Err(CloseReason::BackendLost);
+        }
+        let detail = words.message.clone();
+        if in_transaction || stateful || (unanswered.batches == 0 && !unanswered.open) {
+            let fatal = BackendGone { detail, fatal: true };
+            let expected = !in_transaction && !stateful && unanswered.batches == 0;
+            self.let_go(Some(reason));
+            return if expected { Ok(()) } else { Err(self.fatal_as(&fatal, CloseReason::BackendLost)) };
+        }
+        let error = encode(&BackendGone { detail, fatal: false });
+        for batch in 0..unanswered.batches {
+            if batch > 0 || !already_failed {
+                self.tell(&error);
+            }
+            self.tell(b"Z\0\0\0\x05I");
+        }
+        if unanswered.open {
+            self.tell(&error);
+        }
+        self.let_go(Some(reason));
+        self.touched = None;
+        self.reopen();
+        Ok(())
+    }
+
+    fn fatal(&mut self, report: &dyn Report) -> CloseReason {
+        self.fatal_as(report, CloseReason::Refused)
+    }
+
+    fn fatal_as(&mut self, report: &dyn Report, reason: CloseReason) -> CloseReason {
+        let error = encode_as(report, Severity::Fatal);
+        self.tell(&error);
+        reason
+    }
+
+    /// Tells the client why, where there is something to tell; gives the backend back, or closes it.
+    async fn end(mut self, reason: CloseReason) {
+        self.handle.state.set(ClientState::Closing);
+        if let Some(farewell) = Farewell::of(&reason)
+            && self.bound.as_ref().is_none_or(|bound| bound.passing == 0)
+        {
+            let error = encode(&farewell);
+            self.tell(&error);
+        }
+        self.part_with_backend().await;
+        let Session { mut client, .. } = self;
+        if reason != CloseReason::ClientGone {
+            let farewell = async {
+                client.stream.write_all(&client.unsent).await?;
+                client.stream.flush().await?;
+                client.stream.shutdown().await
+            };
+            // A client that does not listen misses nothing that could still be done for it.
+            let _ = tokio::time::timeout(FAREWELL_TIMEOUT, farewell).await;
+        }
+    }
+
+    async fn part_with_backend(&mut self) {
+        self.lease = None;
+        self.wait_for_cancels().await;
+        let Some(bound) = &mut self.bound else { return };
+        let quiet = self.queue.is_settled()
+            && self.client.passing == 0
+            && bound.held.is_empty()
+            && bound.unsent.is_empty()
+            && bound.passing == 0;
+        if !quiet {
+            // What it is doing nobody waits for any more.
+            let target = bound.cancel_target();
+            let connector = self.context.pools.connector();
+            self.let_go(Some(BackendClose::Abandoned));
+            let _ = crate::pool::connect::cancel(&target.node, &target.key, &connector).await;
+            return;
+        }
+        if bound.status != TxStatus::Idle && bound.exchange("ROLLBACK", QUESTION_TIMEOUT).await.is_err() {
+            return self.let_go(Some(BackendClose::Abandoned));
+        }
+        let Some(bound) = &mut self.bound else { return };
+        bound.unnamed = None;
+        let kept = !self.pins.is_empty() || self.user.pool.mode == PoolMode::Session || self.touched.is_some();
+        if kept {
+            // Even the same user's next session must not find this one's state.
+            bound.unclean = true;
+        }
+        bound.aside.clear();
+        self.let_go(None);
+    }
+}
+
+fn bound_settings(session: &Session) -> Arc<Settings> {
+    session.bound.as_ref().map_or_else(Settings::none, |bound| bound.settings.clone())
+}
+
+fn bound_is_broken(session: &Session) -> bool {
+    session.bound.as_ref().is_some_and(|bound| bound.close_after == Some(BackendClose::Protocol))
+}
+
+/// All pins but these.
+fn lasting_complement(pins: Pins) -> Pins {
+    [Pins::LISTEN, Pins::HOLD_CURSOR, Pins::PREPARED, Pins::LOCK, Pins::TEMP]
+        .into_iter()
+        .fold(Pins::NONE, |all, pin| if pins.has(pin) { all } else { all.with(pin) })
+}
+
+fn no_lease(error: LeaseError) -> NoBackend {
+    match error {
+        LeaseError::Retired => NoBackend::Close(CloseReason::Retired),
+        LeaseError::Shutdown => NoBackend::Close(CloseReason::Shutdown),
+        LeaseError::Killed => NoBackend::Close(CloseReason::Killed),
+        LeaseError::QueueFull { .. }
+        | LeaseError::Timeout { .. }
+        | LeaseError::Away { .. }
+        | LeaseError::Refused(_) => NoBackend::Denied(Box::new(error)),
+    }
+}
+
+/// Why a request gets no backend.
+enum NoBackend {
+    Close(CloseReason),
+    /// The request fails, the session goes on.
+    Denied(Box<dyn Report>),
+}
+
+/// The backend was lost while it owed answers.
+struct BackendGone {
+    detail: String,
+    fatal: bool,
+}
+
+impl Report for BackendGone {
+    fn fault(&self) -> Fault {
+        Fault::Server
+    }
+
+    fn severity(&self) -> Severity {
+        if self.fatal { Severity::Fatal } else { Severity::Error }
+    }
+
+    fn sqlstate(&self) -> SqlState {
+        SqlState::CONNECTION_FAILURE
+    }
+
+    fn message(&self) -> Cow<'_, str> {
+        "the connection to the server was lost".into()
+    }
+
+    fn detail(&self) -> Option<Cow<'_, str>> {
+        (!self.detail.is_empty()).then(|| format!("The server said: {}", self.detail).into())
+    }
+
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some("What was under way may have been done or not; pgwarden does not send it again.".into())
+    }
+}
+
+struct SettingsRefused(BindError);
+
+impl Report for SettingsRefused {
+    fn fault(&self) -> Fault {
+        Fault::Client
+    }
+
+    fn severity(&self) -> Severity {
+        Severity::Error
+    }
+
+    fn sqlstate(&self) -> SqlState {
+        match &self.0 {
+            BindError::Settings { sqlstate, .. } => {
+                sqlstate.as_bytes().try_into().map_or(SqlState::INVALID_PARAMETER_VALUE, SqlState)
+            }
+            BindError::Backend(_) => SqlState::CONNECTION_FAILURE,
+        }
+    }
+
+    fn message(&self) -> Cow<'_, str> {
+        match &self.0 {
+            BindError::Settings { message, .. } => message.into(),
+            BindError::Backend(_) => "the connection to the server was lost".into(),
+        }
+    }
+
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some("The server does not take a setting of this session any more: RESET it, or connect again.".into())
+    }
+}
+
+struct StateUnknown;
+
+impl Report for StateUnknown {
+    fn fault(&self) -> Fault {
+        Fault::Server
+    }
+
+    fn severity(&self) -> Severity {
+        Severity::Fatal
+    }
+
+    fn sqlstate(&self) -> SqlState {
+        SqlState::CONNECTION_FAILURE
+    }
+
+    fn message(&self) -> Cow<'_, str> {
+        "the session's settings could not be read back from the server".into()
+    }
+
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some("Connect again.".into())
+    }
+}
+
+struct TooManySettings;
+
+impl Report for TooManySettings {
+    fn fault(&self) -> Fault {
+        Fault::Client
+    }
+
+    fn severity(&self) -> Severity {
+        Severity::Fatal
+    }
+
+    fn sqlstate(&self) -> SqlState {
+        SqlState::CONFIGURATION_LIMIT_EXCEEDED
+    }
+
+    fn message(&self) -> Cow<'_, str> {
+        format!("a session may have at most {} settings of its own", Settings::COUNT_MAX).into()
+    }
+
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some("RESET settings that are not needed any more, or use SET LOCAL.".into())
+    }
+}
+
+/// The last message to a client.
+struct Farewell {
+    sqlstate: SqlState,
+    message: String,
+}
+
+impl Farewell {
+    fn of(reason: &CloseReason) -> Option<Self> {
+        let (sqlstate, message) = match reason {
+            CloseReason::Protocol(message) => (SqlState::PROTOCOL_VIOLATION, message.clone()),
+            CloseReason::IdleTimeout => {
+                (SqlState::IDLE_SESSION_TIMEOUT, "terminating connection due to idle-session timeout".to_owned())
+            }
+            CloseReason::IdleInTransactionTimeout => (
+                SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+                "terminating connection due to idle-in-transaction timeout".to_owned(),
+            ),
+            CloseReason::Shutdown | CloseReason::Killed => {
+                (SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command".to_owned())
+            }
+            CloseReason::Retired => (
+                SqlState::ADMIN_SHUTDOWN,
+                "the configuration of this user or database was changed".to_owned(),
+            ),
+            CloseReason::Terminated
+            | CloseReason::ClientGone
+            | CloseReason::BackendLost
+            | CloseReason::Refused
+            | CloseReason::Limit => return None,
+        };
+        Some(Self { sqlstate, message })
+    }
+}
+
+impl Report for Farewell {
+    fn fault(&self) -> Fault {
+        Fault::Proxy
+    }
+
+    fn severity(&self) -> Severity {
+        Severity::Fatal
+    }
+
+    fn sqlstate(&self) -> SqlState {
+        self.sqlstate
+    }
+
+    fn message(&self) -> Cow<'_, str> {
+        Cow::Borrowed(&self.message)
+    }
+}
+
+/// Keeps a backend from going back while a cancel request for it is on its way.
+#[derive(Debug)]
+pub struct CancelGuard(Rc<Handle>);
+
+impl CancelGuard {
+    pub fn new(handle: Rc<Handle>) -> Self {
+        handle.cancels.set(handle.cancels.get() + 1);
+        Self(handle)
+    }
+}
+
+impl Drop for CancelGuard {
+    fn drop(&mut self) {
+        self.0.cancels.set(self.0.cancels.get() - 1);
+        self.0.wake();
+    }
+}
+
+/// The seat of a user in a database, by the rules in force.
+pub(super) fn seat_for(
+    context: &super::Context,
+    user: &crate::config::User,
+    database: &crate::config::Database,
+) -> Option<Rc<Seat>> {
+    let rules = context.rules();
+    let place = rules.topology.place(database, route(None, TxStatus::Idle))?;
+    Some(context.pools.seat(&rules.config, &place, database, user))
+}
