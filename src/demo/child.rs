@@ -124,6 +124,11 @@ impl Proxy {
         self.addresses
     }
 
+    /// Its configuration file.
+    pub fn config_path(&self) -> PathBuf {
+        self.dir.join("pgwarden.toml")
+    }
+
     /// The whole log so far.
     pub fn log_path(&self) -> PathBuf {
         self.dir.join("proxy.log")

@@ -109,7 +109,7 @@ async fn demo(options: &Options) -> Result<(), DemoError> {
     show(setup_line(&screen, started, &what))?;
 
     let server = superuser(&cluster);
-    let stage = Stage { harbor, lumen, operator, proxy: addresses.clients, server };
+    let stage = Stage { harbor, lumen, operator, proxy: addresses.clients, config: proxy.config_path(), server };
     show(addresses_page(&screen, &stage, addresses.http))?;
 
     let outcome = tokio::select! {
@@ -315,7 +315,7 @@ mod tests {
                      CREATE ROLE lumen LOGIN PASSWORD 'secret' IN ROLE billing_app";
         cluster.psql(DATABASE, roles).expect("make the users");
         let server = superuser(&cluster);
-        let stage = Stage { harbor, lumen, operator, proxy: cluster.address(), server };
+        let stage = Stage { harbor, lumen, operator, proxy: cluster.address(), config: "/nonexistent".into(), server };
         let mut came = Vec::new();
         for step in TOUR {
             let answer = (step.run)(&stage).await;

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -38,6 +39,8 @@ pub struct Stage {
     pub operator: Account,
     /// Where clients connect.
     pub proxy: SocketAddr,
+    /// The proxy's configuration file.
+    pub config: PathBuf,
     /// The server itself, as its superuser: for looking at what the proxy does there.
     pub server: Config,
 }
@@ -117,10 +120,13 @@ impl Stage {
                 let session = self.connect(account).await?;
                 let (stopped, tenant) = (stopped.clone(), account.tenant);
                 tasks.spawn(async move {
-                    let mut transactions = 0;
+                    let mut transactions: u32 = 0;
                     while !*stopped.borrow() {
-                        let text =
-                            format!("SELECT count(*) FROM invoices WHERE tenant_id = {tenant} AND status = 'open'");
+                        // Of different lengths, so that no rhythm sets in.
+                        let pause = 0.0005 * f64::from(transactions % 3);
+                        let text = format!(
+                            "SELECT count(*), pg_sleep({pause}) FROM invoices WHERE tenant_id = {tenant} AND status = 'open'"
+                        );
                         session.rows(&text).await?;
                         transactions += 1;
                     }
@@ -143,16 +149,16 @@ impl Stage {
 #[derive(Debug)]
 pub struct Traffic {
     stop: watch::Sender<bool>,
-    tasks: JoinSet<Result<u64, StepError>>,
+    tasks: JoinSet<Result<u32, StepError>>,
 }
 
 impl Traffic {
     /// Ends it; transactions that it ran, or the first error that any of its clients met.
     pub async fn stop(mut self) -> Result<u64, StepError> {
         self.stop.send_replace(true);
-        let mut transactions = 0;
+        let mut transactions: u64 = 0;
         while let Some(task) = self.tasks.join_next().await {
-            transactions += task.map_err(|error| StepError::unexpected(error.to_string()))??;
+            transactions += u64::from(task.map_err(|error| StepError::unexpected(error.to_string()))??);
         }
         Ok(transactions)
     }

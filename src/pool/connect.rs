@@ -81,6 +81,11 @@ struct KeyOrigin {
 }
 
 impl Connector {
+    /// SCRAM keys kept at this moment.
+    pub fn keys_held(&self) -> usize {
+        lock(&self.keys).len()
+    }
+
     fn tls(&self, settings: &ServerTls) -> Result<tls::Connector, ConnectError> {
         let mut known = lock(&self.tls);
         if let Some(connector) = known.get(settings) {

@@ -1,10 +1,14 @@
 //! One test binary for everything that runs the real proxy before a real PostgreSQL, so that it links once.
 
+mod backend;
+mod certificates;
 mod cli;
 mod facts;
 mod frames;
+mod front;
 mod kit;
 mod leaks;
+mod login;
 mod prepared;
 mod rig;
 mod settings;

@@ -2,6 +2,7 @@
 //!
 //! A step judges only what it saw; it neither prints nor ends the tour.
 
+mod operations;
 mod pooling;
 mod sessions;
 mod troubles;
@@ -128,5 +129,11 @@ pub const TOUR: &[Step] = &[
         did: "The server's administrator ended all backends while their clients were between transactions.",
         expected: "The clients notice nothing: their next queries run on new backends, with their settings.",
         run: |stage| Box::pin(troubles::backends_die(stage)),
+    },
+    Step {
+        title: "A configuration applies whole or not at all",
+        did: "RELOAD with a mistyped key in the file; then RELOAD with a new user in it instead.",
+        expected: "The first is refused, with the key's name, and everyone goes on; after the second the new user logs in.",
+        run: |stage| Box::pin(operations::reload(stage)),
     },
 ];

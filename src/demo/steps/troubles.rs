@@ -78,12 +78,13 @@ pub async fn backends_die(stage: &Stage) -> Result<Came, StepError> {
         kept += usize::from(value == format!("{name}-before"));
     }
     let after = stage.backends().await?;
+    let new = !after.is_empty() && after.iter().all(|pid| !before.contains(pid));
     let text = format!(
-        "{} backends ended; {kept} of {} clients went on with their settings, on {} new ones.",
+        "{} backends ended; {kept} of {} clients went on with their settings; backends now: {}, {}.",
         before.len(),
         clients.len(),
-        after.len()
+        after.len(),
+        if new { "all new" } else { "old ones among them" }
     );
-    let new = !after.is_empty() && after.iter().all(|pid| !before.contains(pid));
     Ok(Came::judged([!before.is_empty(), kept == clients.len(), new], text))
 }
