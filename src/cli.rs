@@ -208,12 +208,11 @@ fn serve(file: ConfigFile) -> Exit {
         Ok(loaded) => loaded,
         Err(problems) => return cannot_start(&problems),
     };
-    let level = log::start(&loaded.config.log);
+    log::start(&loaded.config.log);
     log::warnings(&loaded.warnings);
     let reload = move || match config::load(&file.path) {
         Ok(loaded) => {
             log::warnings(&loaded.warnings);
-            level.set(loaded.config.log.level);
             Ok(loaded.config)
         }
         Err(Problems(problems)) => Err(problems.iter().map(ToString::to_string).collect()),

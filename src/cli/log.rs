@@ -5,30 +5,18 @@ use std::io::{self, IsTerminal};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{Layer as _, Registry, fmt};
+use tracing_subscriber::{Layer as _, fmt};
 
 use crate::config::{Log, LogFormat, LogLevel, Problem};
 
-/// Changes the level of the running log.
-pub(super) struct Level(reload::Handle<Targets, Registry>);
-
-impl Level {
-    pub(super) fn set(&self, level: LogLevel) {
-        // Fails only when the log is gone, at the end of the process.
-        let _ = self.0.reload(targets(level));
-    }
-}
-
 /// Starts the process's log; a second start changes nothing.
-pub(super) fn start(log: &Log) -> Level {
+pub(super) fn start(log: &Log) {
     let pretty = match log.format {
         LogFormat::Pretty => true,
         LogFormat::Json => false,
         LogFormat::Auto => io::stderr().is_terminal(),
     };
-    let (filter, handle) = reload::Layer::new(targets(log.level));
     let lines = fmt::layer().with_writer(io::stderr);
     let lines = if pretty {
         lines.with_ansi(io::stderr().is_terminal()).boxed()
@@ -36,8 +24,7 @@ pub(super) fn start(log: &Log) -> Level {
         lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
     };
     // An error means that there is a log already, which is only so in tests.
-    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
-    Level(handle)
+    let _ = tracing_subscriber::registry().with(lines.with_filter(targets(log.level))).try_init();
 }
 
 /// What is unwise in the configuration, a line each.

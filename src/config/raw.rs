@@ -26,13 +26,16 @@ section! {
     /// pgwarden's own sockets, workers and limits.
     struct RawServer {
         /// TCP addresses to listen on for clients. Port 0 takes a free one. An empty list leaves only the Unix socket.
+        /// A change needs a restart.
         listen: Vec<SocketAddr> = r#"["127.0.0.1:6432"]"#,
         /// Directory of a Unix socket for clients, `.s.PGSQL.<port>` as PostgreSQL names it. Absent: no Unix socket.
+        /// A change needs a restart.
         unix_socket_dir: FilePath,
         /// The port number in the Unix socket's name where `listen` is empty; otherwise the first address's port is in it.
+        /// A change needs a restart.
         unix_socket_port: Whole<1, 65535> = "6432",
         /// Worker threads. Each has its own listeners and its share of clients and server connections.
-        /// Absent: one for each CPU core that the process may use.
+        /// Absent: one for each CPU core that the process may use. A change needs a restart.
         workers: Whole<1, 256>,
         /// Client connections in all; more are refused with SQLSTATE 53300. Each takes a file descriptor.
         clients_max: Whole<1, 1_000_000> = "10000",
@@ -62,7 +65,7 @@ section! {
         buffer_size_max: Size<8, 1_048_576> = r#""256KiB""#,
         /// TCP keepalive on connections of clients and servers.
         keepalive: RawKeepalive,
-        /// Cancel requests under way at once; more wait their turn.
+        /// Cancel requests under way at once; more wait their turn. A change needs a restart.
         cancels_max: Whole<1, 10_000> = "64",
     }
 }
@@ -106,18 +109,17 @@ section! {
         /// Users who may only look.
         viewers: Vec<Name> = "[]",
         /// Address of `/metrics`, `/healthz`, `/readyz` and the status page. No password is asked there, so keep it on a
-        /// private network. Absent: none.
+        /// private network. Absent: none. A change needs a restart.
         http: SocketAddr,
     }
 }
 
 section! {
-    /// The log, on standard error.
+    /// The log, on standard error. A change needs a restart.
     struct RawLog {
         /// How much is logged.
         level: LogLevel = r#""info""#,
         /// `"json"`: one JSON object a line. `"pretty"`: for people. `"auto"`: pretty on a terminal, JSON otherwise.
-        /// Read at start only.
         format: LogFormat = r#""auto""#,
         /// Log each login of a client.
         connections: bool = "true",

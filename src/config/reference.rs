@@ -77,7 +77,8 @@ One TOML file, named by `--config`. `pgwarden check --config FILE` explains ever
 - Unknown keys are errors.
 - Durations and sizes carry their unit: `"250ms"`, `"30s"`, `"5min"`, `"1h"`, `"1d"`; `"512B"`, `"64KiB"`, `"64MiB"`, `"1GiB"`.
 - Relative paths start at the directory of the configuration file.
-- SIGHUP, or RELOAD on the console, reads the file again and applies it as a whole or not at all.
+- SIGHUP, or RELOAD on the console, reads the file again and applies it as a whole or not at all: a file
+  with problems, or with a change that needs a restart, changes nothing, and the log says why.
 - `NAME` stands for a name of your choice. Names that are not bare TOML keys go in quotes: `[users."app@example"]`.
 
 This page is made from the source: `UPDATE_DOCS=1 cargo test --lib config` writes it anew.
