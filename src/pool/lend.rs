@@ -140,6 +140,20 @@ impl Pool {
     }
 }
 
+impl Pool {
+    /// Discards what a session left, and puts the backend back.
+    pub(super) async fn clean(self: Rc<Self>, mut backend: Box<Backend>) {
+        self.count(|counters| counters.cleanings += 1);
+        match backend.clean().await {
+            Ok(()) => self.put(backend),
+            Err(error) => {
+                tracing::warn!(backend = backend.id(), error = %error, "backend not cleaned");
+                self.close(backend, BackendClose::NotClean);
+            }
+        }
+    }
+}
+
 /// A client's turn in the queue. Cancel safe: a backend that was granted meanwhile goes back.
 #[derive(Debug)]
 pub struct Wait {

@@ -237,6 +237,13 @@ impl Pool {
         if let Some(reason) = self.should_close(&backend, &terms) {
             return self.close(backend, reason);
         }
+        if backend.unclean {
+            // At once, not when it is lent next: a lock that its session left behind must not stay until then.
+            backend.card.state.set(BackendState::Cleaning);
+            backend.card.client.set(None);
+            tokio::task::spawn_local(self.clone().clean(backend));
+            return;
+        }
         if !self.paused.get() {
             let own = self.queue.borrow().oldest().map(|since| self.worker.micros(since));
             if let Some(worker) = self.budget.hungrier_than(self.worker.index, own) {

@@ -8,7 +8,7 @@ use crate::audit::Outcome;
 use crate::metrics::ClientState;
 use crate::pool::BackendClose;
 use crate::reply::Deliver;
-use crate::wire::frame::{ErrorFields, HEADER, Header, TxStatus};
+use crate::wire::frame::{self, ErrorFields, FrameError, HEADER, Header, TxStatus};
 
 /// A message that must be whole before it is judged, at most (bytes). Rows, notices and descriptions are passed on as
 /// they come, whatever their size.
@@ -50,8 +50,7 @@ impl Session {
                 _ if here < header.total() => return (at, None),
                 b'A' => assembly.take(at, at + here),
                 b'S' => {
-                    let noted = self.bound.as_mut().map(|bound| bound.note_parameter(&rest[HEADER..here]));
-                    if let Some(Err(error)) = noted {
+                    if let Err(error) = self.parameter(&rest[HEADER..here]) {
                         return (at, Some(self.broken(&error)));
                     }
                     assembly.take(at, at + here);
@@ -85,6 +84,17 @@ impl Session {
             assembly.take(0, count);
         }
         count
+    }
+
+    /// Notes a ParameterStatus that is on its way to the client.
+    fn parameter(&mut self, body: &[u8]) -> Result<(), FrameError> {
+        let Some(bound) = &mut self.bound else { return Ok(()) };
+        bound.note_parameter(body)?;
+        let (name, value) = frame::parameter_status(body)?;
+        if let (Ok(name), Ok(value)) = (std::str::from_utf8(name), std::str::from_utf8(value)) {
+            self.told.note(name, value.into());
+        }
+        Ok(())
     }
 
     fn expect_rest(&mut self, count: usize) {

@@ -84,6 +84,8 @@ pub struct Touched {
     residue: bool,
     /// SET SESSION AUTHORIZATION.
     identity: bool,
+    /// A setting whose name is not known, and that the server may not list.
+    unknown: bool,
     /// Nothing tracks what was done.
     opaque: bool,
     /// An error was reported meanwhile.
@@ -139,7 +141,10 @@ impl Touched {
         for effect in analysis.statements.iter().flat_map(|statement| &statement.effects) {
             match effect {
                 Effect::SetSession { name } => self.touch(name.clone()),
-                Effect::SetUnknown => self.all = true,
+                Effect::SetUnknown => {
+                    self.all = true;
+                    self.unknown = true;
+                }
                 Effect::Reset { name } => {
                     self.touch(name.clone());
                     self.resets.insert(name.clone());
@@ -198,6 +203,11 @@ impl Touched {
     /// RESET ALL.
     pub fn resets_all(&self) -> bool {
         self.reset_all
+    }
+
+    /// A setting may have been made that cannot be found again.
+    pub fn is_unknown(&self) -> bool {
+        self.unknown
     }
 
     pub fn is_opaque(&self) -> bool {

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use super::context::{Context, Greeting};
 use super::handle::Handle;
 use super::steps::seat_for;
-use super::{Client, Flow, Pass, Portals, Session, encode_as};
+use super::{Client, Flow, Pass, Portals, Session, Told, encode_as};
 use crate::auth::LoggedIn;
 use crate::config::Database;
 use crate::fault::{Report, Severity};
@@ -59,7 +59,12 @@ impl Session {
         message::backend_key_data(&mut out, key.pid, &key.secret);
         message::ready_for_query(&mut out, Readiness::Idle);
         handle.note_settings(&settings);
+        let mut told = Told { greeting: greeting.parameters.clone(), since: None };
+        if told.value(APPLICATION_NAME) != Some(&*application_name) {
+            told.note(APPLICATION_NAME, application_name);
+        }
         Ok(Self {
+            told,
             context,
             rules,
             handle,

@@ -56,6 +56,7 @@ pub struct Session {
     database: Arc<Database>,
     seat: Rc<Seat>,
     settings: Arc<Settings>,
+    told: Told,
     /// What the client asked for when it connected.
     startup: Arc<Settings>,
     named: Named,
@@ -80,6 +81,26 @@ pub struct Session {
     seen_unread: usize,
     /// The end of a transaction is still to be settled.
     settle_next: bool,
+}
+
+/// The parameters that the client was told, by ParameterStatus.
+#[derive(Debug)]
+struct Told {
+    /// At login; shared with every other client that was told the same.
+    greeting: Rc<Vec<(Arc<str>, Arc<str>)>>,
+    since: Option<Box<std::collections::BTreeMap<Arc<str>, Arc<str>>>>,
+}
+
+impl Told {
+    fn value(&self, name: &str) -> Option<&str> {
+        let since = self.since.as_ref().and_then(|since| since.get(name));
+        let at_login = || self.greeting.iter().find(|(known, _)| **known == *name).map(|(_, value)| value);
+        since.or_else(at_login).map(|value| &**value)
+    }
+
+    fn note(&mut self, name: &str, value: Arc<str>) {
+        self.since.get_or_insert_default().insert(name.into(), value);
+    }
 }
 
 /// The client's end of the relay.

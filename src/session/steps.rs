@@ -22,6 +22,7 @@ use crate::route::route;
 use crate::settings::Settings;
 use crate::sql::{DiscardTarget, Effect};
 use crate::wire::frame::TxStatus;
+use crate::wire::message;
 
 /// Backends that may turn out to be unusable before a request fails.
 const BIND_TRIES: usize = 3;
@@ -65,6 +66,7 @@ impl Session {
         match outcome {
             Ok(bound) => {
                 self.hold(bound);
+                self.tell_parameters();
                 Ok(())
             }
             Err(NoBackend::Close(reason)) => Err(reason),
@@ -97,6 +99,23 @@ impl Session {
         }
         let detail = last.map_or_else(String::new, |error| error.to_string());
         Err(NoBackend::Denied(Box::new(BackendGone { detail, fatal: false })))
+    }
+
+    /// Tells the client what the server reports of this session and the client was told otherwise.
+    fn tell_parameters(&mut self) {
+        let Some(bound) = &self.bound else { return };
+        let news: Vec<_> = bound
+            .parameters
+            .iter()
+            .filter(|(name, value)| self.told.value(name).is_some_and(|told| *told != ***value))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        for (name, value) in news {
+            let mut out = bytes::BytesMut::new();
+            message::parameter_status(&mut out, &name, &value);
+            self.tell(&out);
+            self.told.note(&name, value);
+        }
     }
 
     /// Takes the current configuration's place in a pool.
@@ -290,6 +309,9 @@ impl Session {
                     self.pins.with(Pins::AUTHORIZATION)
                 };
             }
+            if touched.is_unknown() {
+                self.pins = self.pins.with(Pins::UNKNOWN);
+            }
             self.handle.pin.set(self.pins.label());
             self.handle.note_settings(&self.settings);
             let aside = bound.aside.split();
@@ -300,6 +322,7 @@ impl Session {
                 if bound.take_settings(&settings).await.is_err() {
                     return Err(self.fatal(&StateUnknown));
                 }
+                self.tell_parameters();
             }
         }
         match self.after_transaction() {
