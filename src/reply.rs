@@ -158,10 +158,7 @@ impl<T> ReplyQueue<T> {
 
     /// Rows go to the client as they come: the head is a Query or Execute of its own.
     pub fn forwards_rows(&self) -> bool {
-        matches!(
-            self.entries.front(),
-            Some(Entry { expect: Expect::Query | Expect::Execute, show: Show::Forward, .. })
-        )
+        matches!(self.entries.front(), Some(Entry { expect: Expect::Query | Expect::Execute, show: Show::Forward, .. }))
     }
 
     /// Something that earns a reply was sent.
@@ -323,10 +320,7 @@ impl<T> ReplyQueue<T> {
 
     /// [`Self::pop_synthesised`] has something to say or to clear away.
     pub fn is_synthesised_next(&self) -> bool {
-        matches!(
-            self.entries.front(),
-            Some(Entry { expect: Expect::Synthesised(_) | Expect::CopyEnd, .. })
-        )
+        matches!(self.entries.front(), Some(Entry { expect: Expect::Synthesised(_) | Expect::CopyEnd, .. }))
     }
 
     /// The client's Sync came while nothing is left to forward it to.
@@ -363,7 +357,9 @@ impl<T> ReplyQueue<T> {
             }
             None => {
                 self.copy_in = CopyIn::Active;
-                if self.swallowed_syncs > 0 && matches!(self.entries.front(), Some(Entry { expect: Expect::Execute, .. })) {
+                if self.swallowed_syncs > 0
+                    && matches!(self.entries.front(), Some(Entry { expect: Expect::Execute, .. }))
+                {
                     self.open = true;
                 }
             }

@@ -66,7 +66,8 @@ impl Settings {
             }
         }
         let mut first = true;
-        let changed = target.values.iter().filter(|(name, value)| &***name != ROLE && self.values.get(*name) != Some(*value));
+        let changed =
+            target.values.iter().filter(|(name, value)| &***name != ROLE && self.values.get(*name) != Some(*value));
         let role = target.values.get_key_value(ROLE).filter(|_| role_differs);
         for (name, value) in changed.chain(role) {
             sql.push_str(if first { "SELECT pg_catalog.set_config(" } else { ",pg_catalog.set_config(" });
@@ -177,7 +178,9 @@ mod tests {
         check(
             &[("a.b", "1"), ("work_mem", "1MB"), ("x", "same")],
             &[("work_mem", "2MB"), ("x", "same"), ("y", "o'clock \\")],
-            expect![[r#"RESET "a"."b";SELECT pg_catalog.set_config(E'work_mem',E'2MB',false),pg_catalog.set_config(E'y',E'o''clock \\',false)"#]],
+            expect![[
+                r#"RESET "a"."b";SELECT pg_catalog.set_config(E'work_mem',E'2MB',false),pg_catalog.set_config(E'y',E'o''clock \\',false)"#
+            ]],
         );
     }
 
@@ -186,7 +189,9 @@ mod tests {
         check(
             &[("role", "a"), ("work_mem", "1MB")],
             &[("role", "b"), ("zone", "x")],
-            expect![[r#"RESET role;RESET "work_mem";SELECT pg_catalog.set_config(E'zone',E'x',false),pg_catalog.set_config(E'role',E'b',false)"#]],
+            expect![[
+                r#"RESET role;RESET "work_mem";SELECT pg_catalog.set_config(E'zone',E'x',false),pg_catalog.set_config(E'role',E'b',false)"#
+            ]],
         );
         check(&[("role", "a")], &[], expect!["RESET role;"]);
     }

@@ -131,7 +131,13 @@ impl CancelTarget {
 }
 
 impl Backend {
-    pub(super) fn new(connected: Connected, node: Arc<Node>, card: Rc<Card>, permit: Permit, prepared_max: usize) -> Self {
+    pub(super) fn new(
+        connected: Connected,
+        node: Arc<Node>,
+        card: Rc<Card>,
+        permit: Permit,
+        prepared_max: usize,
+    ) -> Self {
         let now = Instant::now();
         let parameters = connected.parameters.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         Self {

@@ -61,7 +61,8 @@ impl Backend {
         let mut rows = Rows::new();
         let mut refused = None;
         loop {
-            let Some(header) = Header::read(&self.held, MESSAGE_MAX)?.filter(|header| header.total() <= self.held.len())
+            let Some(header) =
+                Header::read(&self.held, MESSAGE_MAX)?.filter(|header| header.total() <= self.held.len())
             else {
                 let read = self.stream.read_buf(&mut self.held).await.map_err(ExchangeError::Lost)?;
                 if read == 0 {

@@ -33,8 +33,8 @@ pub use registry::{PeerMessage, Pools, Shared};
 
 use crate::config::{Node, PoolMode};
 use crate::fault::{Fault, Report, Severity, SqlState};
-use crate::net::Stream;
 use crate::metrics::{BackendInfo, BackendState, PoolCounters, PoolInfo};
+use crate::net::Stream;
 use backend::Card;
 use budget::Budget;
 use queue::{Line, Queue};

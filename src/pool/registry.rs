@@ -182,7 +182,8 @@ impl Pools {
             self.pools.borrow_mut().insert(key, pool.clone());
             pool
         });
-        let line = pool.lines.borrow_mut().entry(user.name.clone()).or_insert_with(|| Line::new(user.name.clone())).clone();
+        let line =
+            pool.lines.borrow_mut().entry(user.name.clone()).or_insert_with(|| Line::new(user.name.clone())).clone();
         Rc::new(Seat::new(pool, line))
     }
 
@@ -257,9 +258,9 @@ impl Pools {
     /// Closes the longest idle backend that counts in `budget`.
     fn make_place(&self, budget: &Arc<Budget>) {
         let sharing = self.all().into_iter().filter(|pool| Arc::ptr_eq(&pool.database_budget, budget));
-        let oldest = sharing.filter(|pool| !pool.idle.borrow().is_empty()).min_by_key(|pool| {
-            pool.idle.borrow().iter().map(|backend| backend.idle_since).min()
-        });
+        let oldest = sharing
+            .filter(|pool| !pool.idle.borrow().is_empty())
+            .min_by_key(|pool| pool.idle.borrow().iter().map(|backend| backend.idle_since).min());
         if let Some(pool) = oldest {
             let backend = pool.idle.borrow_mut().remove(0);
             pool.close(backend, BackendClose::Evicted);
@@ -346,7 +347,8 @@ impl Pool {
     }
 
     fn welcome(self: &Rc<Self>, travelling: Travelling) {
-        let card = self.new_card(travelling.pid, travelling.tls, travelling.address.clone(), travelling.connected_at_us);
+        let card =
+            self.new_card(travelling.pid, travelling.tls, travelling.address.clone(), travelling.connected_at_us);
         let slot = card.slot.get();
         match Backend::arrive(travelling, card, self.terms().prepared_max) {
             Ok(backend) => self.put(Box::new(backend)),

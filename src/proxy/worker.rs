@@ -44,18 +44,42 @@ pub(super) struct Setup {
 
 /// What the rest of the proxy asks of a worker.
 pub(super) enum WorkerMessage {
-    Snapshot { done: oneshot::Sender<Part> },
+    Snapshot {
+        done: oneshot::Sender<Part>,
+    },
     /// Cancel what a session runs; `done` when the server has taken the request.
-    Cancel { session: u64, done: oneshot::Sender<()> },
-    Reload { config: Arc<Config>, generation: u64, connector: Arc<Connector>, done: oneshot::Sender<()> },
+    Cancel {
+        session: u64,
+        done: oneshot::Sender<()>,
+    },
+    Reload {
+        config: Arc<Config>,
+        generation: u64,
+        connector: Arc<Connector>,
+        done: oneshot::Sender<()>,
+    },
     /// By the database's name on the server; absent: all.
-    Pause { database: Option<Arc<str>> },
-    Resume { database: Option<Arc<str>> },
+    Pause {
+        database: Option<Arc<str>>,
+    },
+    Resume {
+        database: Option<Arc<str>>,
+    },
     /// Whether no backend of the database is lent.
-    AtRest { database: Option<Arc<str>>, done: oneshot::Sender<bool> },
-    KillClient { session: u64, done: oneshot::Sender<bool> },
+    AtRest {
+        database: Option<Arc<str>>,
+        done: oneshot::Sender<bool>,
+    },
+    KillClient {
+        session: u64,
+        done: oneshot::Sender<bool>,
+    },
     /// Ends the clients of a database (by the name that clients use) and the backends of its server database.
-    Kill { client_database: Option<Arc<str>>, database: Option<Arc<str>>, done: oneshot::Sender<()> },
+    Kill {
+        client_database: Option<Arc<str>>,
+        database: Option<Arc<str>>,
+        done: oneshot::Sender<()>,
+    },
     Drain,
     KillAll,
     Stop,
@@ -254,8 +278,7 @@ impl Worker {
         let (reader, writer) = tokio::io::split(stream);
         let stream = tokio::io::join(std::io::Cursor::new(received).chain(reader), writer);
         let cancelled = tokio::sync::Notify::new();
-        let login =
-            console::Login { user: &user.name, access, cancel_key: &issued.key, cancelled: &cancelled };
+        let login = console::Login { user: &user.name, access, cancel_key: &issued.key, cancelled: &cancelled };
         let ended = console::serve(stream, &service, login, pending, &console::Limits::default(), stop).await;
         tracing::debug!(user = %user.name, reason = ?ended, "console closed");
     }

@@ -738,7 +738,9 @@ impl Session {
         let mut spliced = Vec::with_capacity(text.len() + 32);
         let mut at = 0;
         for effect in analysis.statements.iter().flat_map(|statement| &statement.effects) {
-            let (Effect::Execute { name, name_span } | Effect::Deallocate { name, name_span }) = effect else { continue };
+            let (Effect::Execute { name, name_span } | Effect::Deallocate { name, name_span }) = effect else {
+                continue;
+            };
             let Some(statement) = self.named.find(name.as_bytes()).cloned() else { continue };
             let Some(before) = text.get(at..name_span.start) else { continue };
             let server_name = self.ensure_prepared(&statement, assembly);
@@ -884,15 +886,18 @@ impl Report for Unsupported {
             Self::DuplicateName(name) => format!("prepared statement \"{name}\" already exists").into(),
             Self::NoSuchStatement(name) => format!("prepared statement \"{name}\" does not exist").into(),
             Self::TooManyNames => format!("a session may have {NAMED_MAX} prepared statements").into(),
-            Self::PreparedExecute => "EXECUTE of a statement of the extended protocol cannot be prepared by name".into(),
+            Self::PreparedExecute => {
+                "EXECUTE of a statement of the extended protocol cannot be prepared by name".into()
+            }
         }
     }
 
     fn hint(&self) -> Option<Cow<'_, str>> {
         match self {
-            Self::FunctionCall => {
-                Some("Call the function in a SELECT. Large objects have SQL functions: lo_get, lo_put, lo_from_bytea.".into())
-            }
+            Self::FunctionCall => Some(
+                "Call the function in a SELECT. Large objects have SQL functions: lo_get, lo_put, lo_from_bytea."
+                    .into(),
+            ),
             Self::ReservedName => Some("Choose another name for the statement.".into()),
             Self::TooManyNames => Some("Close statements that are not needed any more.".into()),
             Self::PreparedExecute => Some("Bind and execute the statement itself.".into()),

@@ -40,10 +40,10 @@ use crate::reply::ReplyQueue;
 use crate::settings::Settings;
 use crate::wire::message::{self, Level};
 use context::{Context, Rules};
-pub use steps::CancelGuard;
 use effects::{Pins, Touched};
 use handle::Handle;
 use statements::{Named, Statement};
+pub use steps::CancelGuard;
 
 /// See the module's documentation.
 #[derive(Debug)]

@@ -237,7 +237,7 @@ mod tests {
         let statement = Statement::private(b"select $1", b"\0\0\0\x17", analysis, false);
         let mut out = BytesMut::new();
         statement.put_parse(&mut out, ServerName::of(7).as_bytes());
-        assert_eq!(&out[..], b"P\0\0\0\x1d__pgw_7\0select $1\0\0\x01\0\0\0\x17");
+        assert_eq!(&out[..], b"P\0\0\0\x1c__pgw_7\0select $1\0\0\x01\0\0\0\x17");
     }
 
     #[test]

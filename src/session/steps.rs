@@ -71,7 +71,11 @@ impl Session {
             }
             Err(NoBackend::Close(reason)) => Err(reason),
             Err(NoBackend::Denied(report)) => {
-                tracing::warn!(session = self.handle.id, sqlstate = report.sqlstate().as_str(), "no backend for a request");
+                tracing::warn!(
+                    session = self.handle.id,
+                    sqlstate = report.sqlstate().as_str(),
+                    "no backend for a request"
+                );
                 self.denied = Some(encode_as(&*report, Severity::Error));
                 self.handle.enter(ClientState::Idle, Instant::now());
                 Ok(())
@@ -90,7 +94,9 @@ impl Session {
             let settings = self.settings.clone();
             match lease.bind(&settings).await {
                 Ok(bound) => return Ok(bound),
-                Err(error @ BindError::Settings { .. }) => return Err(NoBackend::Denied(Box::new(SettingsRefused(error)))),
+                Err(error @ BindError::Settings { .. }) => {
+                    return Err(NoBackend::Denied(Box::new(SettingsRefused(error))));
+                }
                 Err(error @ BindError::Backend(_)) => {
                     tracing::warn!(session = self.handle.id, error = %error, "backend not usable");
                     last = Some(error);
@@ -352,7 +358,10 @@ impl Session {
     fn backend_lost(&mut self, words: &LastWords) -> Result<(), CloseReason> {
         let Some(bound) = self.bound.as_ref() else { return Ok(()) };
         tracing::warn!(
-            session = self.handle.id, backend = bound.id(), sqlstate = words.code, message = words.message,
+            session = self.handle.id,
+            backend = bound.id(),
+            sqlstate = words.code,
+            message = words.message,
             "backend lost"
         );
         let torn = bound.passing > 0 && matches!(self.client.pass, super::Pass::Forward) && self.client.passing == 0;
@@ -622,10 +631,9 @@ impl Farewell {
             CloseReason::Shutdown | CloseReason::Killed => {
                 (SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command".to_owned())
             }
-            CloseReason::Retired => (
-                SqlState::ADMIN_SHUTDOWN,
-                "the configuration of this user or database was changed".to_owned(),
-            ),
+            CloseReason::Retired => {
+                (SqlState::ADMIN_SHUTDOWN, "the configuration of this user or database was changed".to_owned())
+            }
             CloseReason::Terminated
             | CloseReason::ClientGone
             | CloseReason::BackendLost

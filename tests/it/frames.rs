@@ -124,9 +124,31 @@ fn scram_messages_survive_a_million_mutations() {
 #[test]
 fn frames_survive_a_million_mutations() {
     let samples = [
-        [query("SELECT 1"), parse_typed("s", "SELECT $1", &[23]), again("s", &[Some("7")]), describe_statement("s"), sync()].concat(),
-        [close_portal("p"), close_statement("s"), copy_data(b"1\n"), copy_done(), copy_fail("no"), function_call(1), flush()].concat(),
-        [answer::error("ERROR", "42601", "no"), answer::notice("n"), answer::parameter_status("a", "b"), answer::one_value("x")].concat(),
+        [
+            query("SELECT 1"),
+            parse_typed("s", "SELECT $1", &[23]),
+            again("s", &[Some("7")]),
+            describe_statement("s"),
+            sync(),
+        ]
+        .concat(),
+        [
+            close_portal("p"),
+            close_statement("s"),
+            copy_data(b"1\n"),
+            copy_done(),
+            copy_fail("no"),
+            function_call(1),
+            flush(),
+        ]
+        .concat(),
+        [
+            answer::error("ERROR", "42601", "no"),
+            answer::notice("n"),
+            answer::parameter_status("a", "b"),
+            answer::one_value("x"),
+        ]
+        .concat(),
         greeting(),
     ];
     let (mut whole, mut refused) = (0, 0);
