@@ -402,7 +402,7 @@ mod tests {
                 other => panic!("{other}"),
             }
         }
-        let mut flush = |queue: &mut ReplyQueue<char>, seen: &mut String| {
+        let flush = |queue: &mut ReplyQueue<char>, seen: &mut String| {
             while let Some((_, tag)) = queue.pop_synthesised() {
                 seen.push(tag);
             }

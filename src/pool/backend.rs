@@ -257,9 +257,9 @@ pub struct Travelling {
 
 impl Backend {
     /// Takes a settled backend off its worker. TLS streams cannot travel; they come back.
-    pub(super) fn travel(self) -> Result<Travelling, Option<Self>> {
+    pub(super) fn travel(self) -> Result<Box<Travelling>, Option<Box<Self>>> {
         match self.stream.into_std() {
-            Ok(Ok(stream)) => Ok(Travelling {
+            Ok(Ok(stream)) => Ok(Box::new(Travelling {
                 stream,
                 // Least recently used first, so that putting them back keeps the order.
                 prepared: self.prepared.ids.iter().rev().map(|(&id, ())| id).collect(),
@@ -276,9 +276,9 @@ impl Backend {
                 connected_at_us: self.card.connected_at_us,
                 created_at: self.created_at,
                 permit: self.permit,
-            }),
+            })),
             Ok(Err(_)) => Err(None),
-            Err(stream) => Err(Some(Self { stream, ..self })),
+            Err(stream) => Err(Some(Box::new(Self { stream, ..self }))),
         }
     }
 

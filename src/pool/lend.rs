@@ -235,7 +235,6 @@ pub enum BindError {
 
 impl Lease {
     /// Binds the backend where nothing has to be said to it first.
-    #[expect(clippy::result_large_err, reason = "the lease itself comes back")]
     pub fn try_bind(self, settings: &Arc<Settings>) -> Result<Bound, Self> {
         let ready = self.backend.as_ref().is_some_and(|backend| {
             backend.owner.as_ref() == Some(&self.line.user)

@@ -74,6 +74,7 @@ pub struct Pool {
     terms: RefCell<Rc<Terms>>,
     budget: Arc<Budget>,
     database_budget: Arc<Budget>,
+    #[expect(clippy::vec_box, reason = "backends change hands by their box")]
     idle: RefCell<Vec<Box<Backend>>>,
     queue: RefCell<Queue>,
     lines: RefCell<HashMap<Arc<str>, Rc<Line>>>,

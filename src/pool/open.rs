@@ -132,16 +132,16 @@ impl Pool {
         match backend.travel() {
             Ok(travelling) => {
                 self.cards.borrow_mut().remove(slot);
-                self.worker.send(worker, self.key.clone(), Box::new(travelling));
+                self.worker.send(worker, self.key.clone(), travelling);
                 Ok(())
             }
             Err(Some(kept)) => {
                 // TLS ties it to this worker: make room over there instead, where nobody waits here.
                 if self.queue.borrow().is_empty() {
-                    self.close(Box::new(kept), BackendClose::Evicted);
+                    self.close(kept, BackendClose::Evicted);
                     return Err(None);
                 }
-                Err(Some(Box::new(kept)))
+                Err(Some(kept))
             }
             Err(None) => {
                 self.cards.borrow_mut().remove(slot);

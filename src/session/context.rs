@@ -128,10 +128,13 @@ impl Context {
     }
 }
 
+/// Names and values of settings, in the client's order.
+type Startup = Vec<(Arc<str>, Arc<str>)>;
+
 /// What a client is told at login, by pool and startup settings.
 #[derive(Debug, Default)]
 pub struct Greetings {
-    known: HashMap<(PoolKey, Vec<(Arc<str>, Arc<str>)>), Greeting>,
+    known: HashMap<(PoolKey, Startup), Greeting>,
 }
 
 /// The server's parameters under a client's startup settings, which were tried on a backend.

@@ -713,7 +713,6 @@ impl Session {
 
     /// Readies the session for a statement with effects that is about to be sent: what it touches, and its text where it
     /// names statements that backends know by another name.
-    #[expect(clippy::type_complexity, reason = "the text is absent where the client's own goes")]
     fn prepare_effects(
         &mut self,
         analysis: &Arc<Analysis>,

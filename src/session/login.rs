@@ -59,7 +59,7 @@ impl Session {
         message::backend_key_data(&mut out, key.pid, &key.secret);
         message::ready_for_query(&mut out, Readiness::Idle);
         handle.note_settings(&settings);
-        let mut told = Told { greeting: greeting.parameters.clone(), since: None };
+        let mut told = Told { greeting: greeting.parameters.clone(), since: Default::default() };
         if told.value(APPLICATION_NAME) != Some(&*application_name) {
             told.note(APPLICATION_NAME, application_name);
         }

@@ -88,18 +88,18 @@ pub struct Session {
 struct Told {
     /// At login; shared with every other client that was told the same.
     greeting: Rc<Vec<(Arc<str>, Arc<str>)>>,
-    since: Option<Box<std::collections::BTreeMap<Arc<str>, Arc<str>>>>,
+    since: std::collections::BTreeMap<Arc<str>, Arc<str>>,
 }
 
 impl Told {
     fn value(&self, name: &str) -> Option<&str> {
-        let since = self.since.as_ref().and_then(|since| since.get(name));
+        let since = self.since.get(name);
         let at_login = || self.greeting.iter().find(|(known, _)| **known == *name).map(|(_, value)| value);
         since.or_else(at_login).map(|value| &**value)
     }
 
     fn note(&mut self, name: &str, value: Arc<str>) {
-        self.since.get_or_insert_default().insert(name.into(), value);
+        self.since.insert(name.into(), value);
     }
 }
 
@@ -126,8 +126,11 @@ enum Pass {
 #[derive(Debug, Default)]
 struct Portals {
     unnamed: Option<Rc<Statement>>,
-    named: Option<Box<HashMap<Box<[u8]>, Rc<Statement>>>>,
+    named: ByName,
 }
+
+/// Statements by name; absent while there are none, which is nearly always.
+type ByName = Option<Box<HashMap<Box<[u8]>, Rc<Statement>>>>;
 
 /// Whether the client's next message may be dealt with.
 #[derive(Debug)]

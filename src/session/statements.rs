@@ -4,7 +4,6 @@
 //! serves every other one whose text, parameter types and scope (`search_path`, role) are the same.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
@@ -178,7 +177,7 @@ impl Interned {
 /// A session's named statements, by the client's names.
 #[derive(Debug, Default)]
 pub struct Named {
-    by_name: Option<Box<HashMap<Box<[u8]>, Rc<Statement>>>>,
+    by_name: super::ByName,
 }
 
 /// Names that one session may have. PostgreSQL has no limit; memory has.

@@ -302,7 +302,7 @@ fn thousands_of_mutated_clients_leave_the_proxy_sound() {
                             assert_eq!(client.settle(b'\0'), Settled::Closed, "seed {seed}");
                         }
                     }
-                    if seed % 200 == 0 {
+                    if seed.is_multiple_of(200) {
                         let said = rig.client("bob").query("SELECT 'bob'");
                         assert_eq!(said, "T(?column?) D(bob) C(SELECT 1) Z(I)", "after seed {seed}");
                     }
