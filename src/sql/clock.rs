@@ -14,6 +14,13 @@ pub struct Limits {
     pub bytes: usize,
 }
 
+impl Limits {
+    /// One worker's texts, and as many shapes: an application's few hundred statements with room to spare.
+    pub const WORKER: Self = Self { entries: 2_048, bytes: 2 << 20 };
+    /// What all workers share.
+    pub const SHARED: Self = Self { entries: 16_384, bytes: 16 << 20 };
+}
+
 pub(super) struct Clock {
     limits: Limits,
     /// Positions in `slots`.

@@ -589,6 +589,7 @@ fn session_state_of_other_kinds() {
             "select lo_create(0)",
             "select pg_notify('x', 'y')",
             "select dblink('x', 'y')",
+            "select public.dblink('x', 'y'), s.xpath_table('a', 'b', 'c', 'd', 'e')",
             "select my_function(1)",
             "select public.my_function(1)",
             "select information_schema._pg_expandarray(indkey) from pg_index",
@@ -740,6 +741,8 @@ fn session_state_of_other_kinds() {
                 Select Write pg_notify() (plain writes literals)
             select dblink('x', 'y')
                 Select Write dblink() Opaque (effects writes literals)
+            select public.dblink('x', 'y'), s.xpath_table('a', 'b', 'c', 'd', 'e')
+                Select Write public.dblink() s.xpath_table() UnknownFunction Opaque UnknownFunction Opaque (effects unknown_function writes literals)
             select my_function(1)
                 Select Read my_function() UnknownFunction (unknown_function)
             select public.my_function(1)
@@ -1114,6 +1117,43 @@ fn hostile_texts_end_in_time_and_on_a_small_stack() {
                 assert!(message.len() < 300, "{name}");
             }
             assert!(took < std::time::Duration::from_secs(5), "{name}: {took:?}");
+        }
+    });
+    worker.expect("a thread").join().expect("no panic");
+}
+
+/// What is parsed on the caller's own thread must fit a worker's stack, with room for what called.
+#[test]
+fn texts_at_the_bound_of_depth_fit_a_small_stack() {
+    let nests = [
+        ("f(", ")"),
+        ("(select ", ")"),
+        ("array[", "]"),
+        ("a[", "]"),
+        ("exists (select from (select 1 where ", ") x)"),
+        ("json_object('a': ", ")"),
+        ("case when ", " then 1 end"),
+        ("- ", ""),
+        ("not ", ""),
+        ("", " is null"),
+        ("", "+1"),
+        ("", "::int"),
+        ("", " collate c"),
+        ("row(", ")"),
+        ("cast(", " as int)"),
+        ("coalesce(", ")"),
+        ("(with a as (select ", ") select 1)"),
+        ("", " union select 1"),
+        ("x in (select ", ")"),
+        ("xmlelement(name a, ", ")"),
+    ];
+    let worker = std::thread::Builder::new().stack_size(1 << 20).spawn(move || {
+        for (open, close) in nests {
+            let text = |count: usize| format!("select {}1{}", open.repeat(count), close.repeat(count));
+            let here = |count: &usize| depth::survey(text(*count).as_bytes(), usize::MAX).depth <= DEPTH_HERE;
+            let deepest = (1..=DEPTH_HERE).take_while(here).last().expect("one level is parsed here");
+            assert!(read(text(deepest).as_bytes()).failure.is_none(), "{}", text(deepest));
+            assert!(read(text(deepest + 1).as_bytes()).failure.is_none(), "{}", text(deepest + 1));
         }
     });
     worker.expect("a thread").join().expect("no panic");

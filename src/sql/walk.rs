@@ -294,7 +294,16 @@ impl<'a> Walk<'a> {
             // With three arguments it rewrites by given values, not by a query.
             Some(function) if function.name == "ts_rewrite" && call.args.len() == 3 => {}
             Some(function) => self.built_in(function, call.location, item.run),
-            None if item.run != Run::Later => self.found.effects.push((call.location, Effect::UnknownFunction)),
+            None if item.run != Run::Later => {
+                self.found.effects.push((call.location, Effect::UnknownFunction));
+                // Extensions live in any schema: these run SQL they are given, here or elsewhere.
+                let extension = name.last().and_then(|name| functions::find(&[name]));
+                if extension.is_some_and(|function| matches!(function.class, Class::RunsSql | Class::Network)) {
+                    self.found.literals = true;
+                    self.found.writes = true;
+                    self.found.effects.push((call.location, Effect::Opaque));
+                }
+            }
             None => {}
         }
         self.children(item);
