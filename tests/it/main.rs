@@ -3,6 +3,7 @@
 mod backend;
 mod certificates;
 mod cli;
+mod clients;
 mod demo;
 mod facts;
 mod frames;

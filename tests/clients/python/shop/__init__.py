@@ -1,0 +1,1 @@
+"""The Django client's application; it has no migrations."""

@@ -1,0 +1,260 @@
+//! Real clients: each runs the same script straight to PostgreSQL, then through the proxy in transaction and in session
+//! pooling, and must print the same transcript.
+//!
+//! The scripts are in `tests/clients`. Lines that may differ are listed, with the reason, in
+//! `tests/clients/differences.md`; an entry that no run needed fails too. In transaction pooling other sessions of the same
+//! user keep the pool busy with settings and statement names that would show if anything crossed over.
+
+mod differences;
+mod noise;
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use differences::{Differences, Mode};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use noise::Noise;
+
+use crate::kit::{self, Config, Proxy};
+
+/// How long one run of a script may take.
+const RUN_MAX: Duration = Duration::from_secs(120);
+
+/// All clients, by the names that `differences.md` uses.
+const CLIENTS: [&str; 12] = [
+    "psql",
+    "pgbench",
+    "psycopg3",
+    "psycopg2",
+    "asyncpg",
+    "sqlalchemy",
+    "django",
+    "node-postgres",
+    "postgres.js",
+    "jdbc",
+    "tokio-postgres",
+    "sqlx",
+];
+
+/// Where a script connects.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    pub host: &'static str,
+    pub port: u16,
+    pub user: String,
+    pub password: String,
+    pub database: String,
+}
+
+#[test]
+fn psql_sees_the_same_through_the_proxy() {
+    compare("psql", |endpoint| run("bash", &["tests/clients/psql.sh"], endpoint));
+}
+
+#[test]
+fn pgbench_sees_the_same_through_the_proxy() {
+    compare("pgbench", |endpoint| run("bash", &["tests/clients/pgbench.sh"], endpoint));
+}
+
+#[test]
+fn psycopg3_sees_the_same_through_the_proxy() {
+    compare("psycopg3", |endpoint| python("psycopg3.py", endpoint));
+}
+
+#[test]
+fn psycopg2_sees_the_same_through_the_proxy() {
+    compare("psycopg2", |endpoint| python("psycopg2_client.py", endpoint));
+}
+
+#[test]
+fn asyncpg_sees_the_same_through_the_proxy() {
+    compare("asyncpg", |endpoint| python("asyncpg_client.py", endpoint));
+}
+
+#[test]
+fn sqlalchemy_sees_the_same_through_the_proxy() {
+    compare("sqlalchemy", |endpoint| python("sqlalchemy_client.py", endpoint));
+}
+
+#[test]
+fn django_sees_the_same_through_the_proxy() {
+    compare("django", |endpoint| python("django_client.py", endpoint));
+}
+
+#[test]
+fn node_postgres_sees_the_same_through_the_proxy() {
+    compare("node-postgres", |endpoint| node("pg.cjs", endpoint));
+}
+
+#[test]
+fn postgres_js_sees_the_same_through_the_proxy() {
+    compare("postgres.js", |endpoint| node("postgresjs.cjs", endpoint));
+}
+
+#[test]
+fn jdbc_sees_the_same_through_the_proxy() {
+    let driver = jdbc_driver();
+    let classes = tempfile::tempdir().expect("a directory");
+    let compiled = Command::new("javac")
+        .args(["-cp", &driver, "tests/clients/java/Client.java", "-d"])
+        .arg(classes.path())
+        .output()
+        .expect("javac is there: run scripts/setup clients");
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    let class_path = format!("{}:{driver}", classes.path().display());
+    // A short run: the second compiler costs more than it saves.
+    let arguments = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", &class_path, "Client"];
+    compare("jdbc", |endpoint| run("java", &arguments, endpoint));
+}
+
+#[test]
+fn tokio_postgres_sees_the_same_through_the_proxy() {
+    compare("tokio-postgres", |endpoint| rust("tokio_postgres", endpoint));
+}
+
+#[test]
+fn sqlx_sees_the_same_through_the_proxy() {
+    compare("sqlx", |endpoint| rust("sqlx", endpoint));
+}
+
+#[test]
+fn every_allowed_difference_names_a_client_that_is_run() {
+    for entry in Differences::read().entries {
+        assert!(CLIENTS.contains(&entry.client.as_str()), "no client {:?}", entry.client);
+    }
+}
+
+/// Runs the script three times and holds the transcripts against each other.
+#[track_caller]
+fn compare(client: &str, script: impl Fn(&Endpoint) -> String) {
+    assert!(CLIENTS.contains(&client));
+    let name = format!("client_{}", client.replace(['.', '-'], "_"));
+    let password = "a secret of this client";
+    kit::sql("postgres", &format!("create role {name} login password '{password}'"));
+    let endpoint = |port| Endpoint {
+        host: "127.0.0.1",
+        port,
+        user: name.clone(),
+        password: password.to_owned(),
+        database: name.clone(),
+    };
+    let fresh = || {
+        kit::sql("postgres", &format!("drop database if exists {name} with (force)"));
+        kit::sql("postgres", &format!("create database {name} owner {name}"));
+    };
+    fresh();
+    let direct = script(&endpoint(kit::cluster().port()));
+    assert!(direct.lines().count() > 10 && !direct.contains("Traceback"), "not a transcript:\n{direct}");
+    let differences = Differences::read();
+    for mode in [Mode::Transaction, Mode::Session] {
+        fresh();
+        let (pool_mode, size) = match mode {
+            Mode::Transaction => ("transaction", 4),
+            Mode::Session => ("session", 16),
+        };
+        let config = Config::for_cluster(kit::cluster())
+            .database(&name)
+            .user(&name, password)
+            .set("server.statement_size_max", "8MiB")
+            .set("pool.mode", pool_mode)
+            .set("pool.size", size);
+        let proxy = Proxy::start(config);
+        let noise = (mode == Mode::Transaction).then(|| Noise::start(proxy.login(&name, password, &name)));
+        let proxied = script(&endpoint(proxy.address().port()));
+        if let Some(noise) = noise {
+            noise.stop();
+        }
+        if let Err(report) = differences.check(client, mode, &direct, &proxied) {
+            panic!("{client} in {pool_mode} pooling is not as it is directly:\n{report}");
+        }
+    }
+}
+
+fn python(script: &str, endpoint: &Endpoint) -> String {
+    let interpreter = root("target/venv/bin/python");
+    assert!(interpreter.exists(), "no Python drivers: run scripts/setup clients");
+    run(&interpreter.display().to_string(), &[&format!("tests/clients/python/{script}")], endpoint)
+}
+
+fn node(script: &str, endpoint: &Endpoint) -> String {
+    assert!(root("target/node/node_modules").exists(), "no Node drivers: run scripts/setup clients");
+    run("node", &["--no-deprecation", &format!("tests/clients/node/{script}")], endpoint)
+}
+
+fn jdbc_driver() -> String {
+    let jar = "/usr/share/java/postgresql.jar";
+    assert!(Path::new(jar).exists(), "no JDBC driver: run scripts/setup clients");
+    jar.to_owned()
+}
+
+fn root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Runs one of the programs of `tests/clients/rust`, which is built at the first call.
+fn rust(program: &str, endpoint: &Endpoint) -> String {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let directory = BUILT.get_or_init(|| {
+        let target = root("target/clients-rust");
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let build = Command::new(cargo)
+            .args(["build", "--quiet", "--locked", "--manifest-path", "tests/clients/rust/Cargo.toml", "--target-dir"])
+            .arg(&target)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .expect("run cargo");
+        assert!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
+        target.join("debug")
+    });
+    run(&directory.join(program).display().to_string(), &[], endpoint)
+}
+
+/// Runs a program with libpq's environment; all that it printed, and how it ended.
+fn run(program: &str, arguments: &[&str], endpoint: &Endpoint) -> String {
+    let home = tempfile::tempdir().expect("a directory");
+    let path = home.path().join("transcript");
+    let output = File::create(&path).expect("a file");
+    let bin = kit::cluster().program("psql").parent().expect("a directory").to_owned();
+    let inherited = std::env::var("PATH").unwrap_or_default();
+    let mut child = Command::new(program)
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_clear()
+        .env("PATH", format!("{}:{inherited}", bin.display()))
+        .env("HOME", home.path())
+        .env("LC_ALL", "C.UTF-8")
+        .env("TZ", "UTC")
+        .env("NODE_PATH", root("target/node/node_modules"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("PGHOST", endpoint.host)
+        .env("PGPORT", endpoint.port.to_string())
+        .env("PGUSER", &endpoint.user)
+        .env("PGPASSWORD", &endpoint.password)
+        .env("PGDATABASE", &endpoint.database)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().expect("a handle"))
+        .stderr(output)
+        .process_group(0)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program}: {error}; run scripts/setup clients"));
+    let deadline = Instant::now() + RUN_MAX;
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("wait for the client") {
+            break status.to_string();
+        }
+        if Instant::now() > deadline {
+            let _ = killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
+            let _ = child.wait();
+            break format!("still running after {RUN_MAX:?}");
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
+    let printed = String::from_utf8_lossy(&fs::read(&path).expect("the transcript")).into_owned();
+    format!("{printed}\n== end: {status}\n")
+}
