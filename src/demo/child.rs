@@ -36,7 +36,8 @@ kill -TERM $proxy
 force=$!
 wait $proxy
 code=$?
-kill $force
+# It ignores TERM as we do; it must not live on and meet another process under the proxy's number.
+kill -KILL $force
 rm -rf "$3"
 exit $code
 "#;
@@ -255,6 +256,18 @@ mod tests {
         assert!(proxy.log_tail().starts_with("not JSON\n"));
         assert_eq!(proxy.stop().expect("stop"), Some(7));
         assert!(!dir.exists());
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while mentioned(&dir) {
+            assert!(Instant::now() < deadline, "a part of the guardian lives on");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// A process has the directory in its command line.
+    fn mentioned(dir: &Path) -> bool {
+        let processes = fs::read_dir("/proc").expect("list processes").flatten();
+        let mut commands = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+        commands.any(|command| String::from_utf8_lossy(&command).contains(&*dir.to_string_lossy()))
     }
 
     #[tokio::test]
