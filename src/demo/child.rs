@@ -230,12 +230,17 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    /// A shell script in the proxy's place.
+    /// A shell script in the proxy's place. Another process writes it: were it open for writing here while another test
+    /// forks, it could not be run for a moment ("text file busy").
     fn program(script: &str) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().expect("make a directory");
         let path = dir.path().join("proxy");
-        fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("write the script");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("make it executable");
+        let status = Command::new("/bin/sh")
+            .args(["-c", r#"printf '#!/bin/sh\n%s\n' "$2" >"$1" && chmod 755 "$1""#, "write"])
+            .arg(&path)
+            .arg(script)
+            .status();
+        assert!(status.expect("run sh").success());
         (dir, path)
     }
 
@@ -246,7 +251,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_proxy_starts_says_where_it_listens_and_stops_with_its_exit_code() {
-        let (_keep, path) = program(&format!("{LISTENS}\ntrap 'exit 7' TERM\nwhile :; do sleep 0.01; done"));
+        let (_keep, path) = program(&format!("trap 'exit 7' TERM\n{LISTENS}\nwhile :; do sleep 0.01; done"));
         let proxy = Proxy::start(&path, "# nothing").await.expect("start");
         assert_eq!(proxy.addresses().clients.port(), 41234);
         assert_eq!(proxy.addresses().http.port(), 41235);
