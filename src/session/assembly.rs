@@ -4,6 +4,9 @@
 
 use bytes::BytesMut;
 
+/// Capacity that is kept from one use to the next, at most (bytes).
+const KEPT_MAX: usize = 1 << 20;
+
 /// Output under construction from `input`.
 #[derive(Debug)]
 pub struct Assembly<'a> {
@@ -17,6 +20,9 @@ impl<'a> Assembly<'a> {
     /// `out` must be empty; it keeps its capacity from one use to the next.
     pub fn new(input: &'a [u8], out: &'a mut BytesMut) -> Self {
         out.clear();
+        if out.capacity() > KEPT_MAX {
+            *out = BytesMut::new();
+        }
         Self { input, start: 0, end: 0, out }
     }
 

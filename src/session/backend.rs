@@ -164,6 +164,7 @@ impl Session {
         let refused = matches!(deliver, Deliver::Replace(_));
         self.deliver(deliver, from, to, assembly);
         self.failed = true;
+        self.syntax_error = fields.code == b"42601";
         if let Some(touched) = &mut self.touched {
             touched.failed = true;
         }

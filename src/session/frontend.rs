@@ -198,12 +198,20 @@ impl Session {
         }
     }
 
+    fn too_long(&self, text: &[u8]) -> Option<Unsupported> {
+        let max = self.rules.config.server.statement_size_max;
+        (text.len() > max).then_some(Unsupported::StatementTooLong { length: text.len(), max })
+    }
+
     fn judge(&self, analysis: &Analysis) -> Verdict {
         self.rules.policy.judge(&self.user, analysis)
     }
 
     fn query(&mut self, message: &Message<'_>, assembly: &mut Assembly<'_>) -> Result<Step, FrameError> {
         let text = frame::query_text(message.body)?;
+        if let Some(error) = self.too_long(text) {
+            return Ok(self.refuse_query(&error, assembly));
+        }
         let analysis = self.context.analyses.borrow_mut().read(text);
         let attention = needs_attention(&analysis);
         let admitted = match self.denied_or(self.judge(&analysis)) {
@@ -214,6 +222,7 @@ impl Session {
             return Ok(step);
         }
         let mut effectful = None;
+        let fresh = self.touched.is_none();
         if attention {
             if !self.queue.is_empty() {
                 return Ok(self.wait_before(assembly));
@@ -251,7 +260,7 @@ impl Session {
                     }
                 }
                 self.failed = false;
-                self.flow = Flow::After(Box::new(After { statement, autocommit }));
+                self.flow = Flow::After(Box::new(After { statement, autocommit, fresh }));
                 Ok(Step::Answer)
             }
         }
@@ -287,6 +296,9 @@ impl Session {
 
     fn parse(&mut self, message: &Message<'_>, assembly: &mut Assembly<'_>) -> Result<Step, FrameError> {
         let parse = Parse::read(message.body)?;
+        if let Some(error) = self.too_long(parse.text) {
+            return Ok(self.refuse_extended(&error, assembly));
+        }
         if let Some(denied) = self.denied.take() {
             return Ok(self.refuse_with(denied, Refusing::Extended, assembly));
         }
@@ -577,7 +589,7 @@ impl Session {
                 // Its reply would wait for a Sync that is not looked at before the reply.
                 assembly.own().put_slice(FLUSH);
                 self.failed = false;
-                self.flow = Flow::After(Box::new(After { statement, autocommit: false }));
+                self.flow = Flow::After(Box::new(After { statement, autocommit: false, fresh: false }));
                 Ok(Step::Answer)
             }
         }
@@ -856,6 +868,7 @@ enum Unsupported {
     NoSuchStatement(String),
     TooManyNames,
     PreparedExecute,
+    StatementTooLong { length: usize, max: usize },
 }
 
 impl Report for Unsupported {
@@ -873,6 +886,7 @@ impl Report for Unsupported {
             Self::DuplicateName(_) => SqlState::DUPLICATE_PREPARED_STATEMENT,
             Self::NoSuchStatement(_) => SqlState::INVALID_SQL_STATEMENT_NAME,
             Self::TooManyNames => SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+            Self::StatementTooLong { .. } => SqlState::PROGRAM_LIMIT_EXCEEDED,
         }
     }
 
@@ -885,6 +899,9 @@ impl Report for Unsupported {
             Self::DuplicateName(name) => format!("prepared statement \"{name}\" already exists").into(),
             Self::NoSuchStatement(name) => format!("prepared statement \"{name}\" does not exist").into(),
             Self::TooManyNames => format!("a session may have {NAMED_MAX} prepared statements").into(),
+            Self::StatementTooLong { length, max } => {
+                format!("the statement's text is {length} bytes long, {max} are allowed").into()
+            }
             Self::PreparedExecute => {
                 "EXECUTE of a statement of the extended protocol cannot be prepared by name".into()
             }
@@ -900,6 +917,9 @@ impl Report for Unsupported {
             Self::ReservedName => Some("Choose another name for the statement.".into()),
             Self::TooManyNames => Some("Close statements that are not needed any more.".into()),
             Self::PreparedExecute => Some("Bind and execute the statement itself.".into()),
+            Self::StatementTooLong { .. } => {
+                Some("Send values as parameters or by COPY, or raise server.statement_size_max.".into())
+            }
             Self::DuplicateName(_) | Self::NoSuchStatement(_) => None,
         }
     }

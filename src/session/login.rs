@@ -85,6 +85,7 @@ impl Session {
             pins: Default::default(),
             denied: None,
             failed: false,
+            syntax_error: false,
             began_at: None,
             draining: false,
             seen_unread: 0,

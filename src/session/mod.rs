@@ -74,6 +74,8 @@ pub struct Session {
     denied: Option<Box<[u8]>>,
     /// An error was forwarded since a statement with effects was sent.
     failed: bool,
+    /// The last error forwarded was of syntax.
+    syntax_error: bool,
     /// When the transaction's first byte was forwarded.
     began_at: Option<Instant>,
     draining: bool,
@@ -148,6 +150,8 @@ struct After {
     statement: Effectful,
     /// It was a simple Query between transactions, with no transaction control in it: it has committed if it succeeded.
     autocommit: bool,
+    /// Nothing was touched before it.
+    fresh: bool,
 }
 
 #[derive(Debug)]

@@ -13,10 +13,11 @@ use tokio::time::Instant;
 
 use super::effects::Pins;
 use super::handle::{Handle, Signal};
-use super::{After, CloseReason, Event, Flow, LastWords, Session, encode, encode_as};
+use super::{After, CloseReason, Event, Flow, LastWords, Pass, Session, encode, encode_as};
 use crate::config::PoolMode;
 use crate::fault::{Fault, Report, Severity, SqlState};
 use crate::metrics::ClientState;
+use crate::pool::exchange::ExchangeError;
 use crate::pool::{BackendClose, BindError, Bound, Lease, LeaseError, Seat, Wait};
 use crate::route::route;
 use crate::settings::Settings;
@@ -29,6 +30,9 @@ const BIND_TRIES: usize = 3;
 
 /// What a question to the server may take.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How often it is asked when it refuses to answer.
+const QUESTION_TRIES: usize = 4;
 
 /// What a client may take to read its last message.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -200,8 +204,12 @@ impl Session {
 
     /// Effects that do not wait for the end of the transaction.
     fn apply(&mut self, after: &After) {
-        let After { statement, autocommit } = after;
+        let After { statement, autocommit, fresh } = after;
         let analysis = statement.analysis.clone();
+        if analysis.failure.is_some() && self.failed && self.syntax_error && *fresh {
+            // Neither our grammar nor the server's took it: nothing was run.
+            self.touched = None;
+        }
         let Some(bound) = &mut self.bound else { return };
         let several = analysis.statements.len() > 1;
         for effect in analysis.statements.iter().flat_map(|statement| &statement.effects) {
@@ -282,7 +290,13 @@ impl Session {
             }
             let questions = touched.questions(&self.settings);
             let sql = questions.sql();
-            let rows = if sql.is_empty() { Ok(Vec::new()) } else { bound.exchange(&sql, QUESTION_TIMEOUT).await };
+            let mut rows = if sql.is_empty() { Ok(Vec::new()) } else { bound.exchange(&sql, QUESTION_TIMEOUT).await };
+            for _ in 1..QUESTION_TRIES {
+                // The session's own statement_timeout may be too short for the question.
+                if matches!(rows, Err(ExchangeError::Refused { .. })) {
+                    rows = bound.exchange(&sql, QUESTION_TIMEOUT).await;
+                }
+            }
             bound.unnamed = None;
             let answer = match rows {
                 Ok(rows) => touched.resolve(&questions, rows, &self.settings, &self.startup),
@@ -315,7 +329,9 @@ impl Session {
                     self.pins.with(Pins::AUTHORIZATION)
                 };
             }
-            if touched.is_unknown() {
+            // Our own statements are UTF-8: a backend that reads another encoding serves this session alone.
+            let foreign = self.settings.value("client_encoding").is_some_and(|name| !is_utf8(name));
+            if touched.is_unknown() || foreign {
                 self.pins = self.pins.with(Pins::UNKNOWN);
             }
             self.handle.pin.set(self.pins.label());
@@ -364,7 +380,7 @@ impl Session {
             message = words.message,
             "backend lost"
         );
-        let torn = bound.passing > 0 && matches!(self.client.pass, super::Pass::Forward) && self.client.passing == 0;
+        let torn = bound.passing > 0;
         let in_transaction = bound.status != TxStatus::Idle;
         let already_failed = self.queue.has_failed();
         let stateful = self.keeps_backend() || self.touched.is_some();
@@ -374,10 +390,12 @@ impl Session {
             self.undo(owed, false);
         }
         let reason = if bound_is_broken(self) { BackendClose::Protocol } else { BackendClose::Lost };
-        if torn || self.client.passing > 0 {
+        if torn {
+            // Half a message was passed on: nothing that follows it could be understood.
             self.let_go(Some(reason));
             return Err(CloseReason::BackendLost);
         }
+        self.client.pass = Pass::Discard;
         let detail = words.message.clone();
         if in_transaction || stateful || (unanswered.batches == 0 && !unanswered.open) {
             let fatal = BackendGone { detail, fatal: true };
@@ -471,6 +489,10 @@ fn bound_settings(session: &Session) -> Arc<Settings> {
 
 fn bound_is_broken(session: &Session) -> bool {
     session.bound.as_ref().is_some_and(|bound| bound.close_after == Some(BackendClose::Protocol))
+}
+
+fn is_utf8(encoding: &str) -> bool {
+    ["UTF8", "UTF-8", "UNICODE", "SQL_ASCII"].iter().any(|name| name.eq_ignore_ascii_case(encoding))
 }
 
 /// All pins but these.
