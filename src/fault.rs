@@ -34,6 +34,7 @@ impl SqlState {
     pub const FEATURE_NOT_SUPPORTED: Self = Self(*b"0A000");
     pub const INVALID_PARAMETER_VALUE: Self = Self(*b"22023");
     pub const INVALID_SQL_STATEMENT_NAME: Self = Self(*b"26000");
+    pub const IN_FAILED_TRANSACTION: Self = Self(*b"25P02");
     pub const INVALID_AUTHORIZATION: Self = Self(*b"28000");
     pub const INVALID_PASSWORD: Self = Self(*b"28P01");
     pub const INVALID_CATALOG_NAME: Self = Self(*b"3D000");

@@ -3,6 +3,7 @@
 use bytes::BytesMut;
 
 use super::assembly::Assembly;
+use super::statements::{NO_STATEMENT, TakeBack};
 use super::{CloseReason, Event, Flow, LastWords, Owed, Session, Undo};
 use crate::audit::Outcome;
 use crate::metrics::ClientState;
@@ -198,11 +199,12 @@ impl Session {
                     bound.prepared.remove(id);
                 }
             }
-            Undo::Unnamed { session, backend } => {
-                // A Parse that failed has taken the statement of before with it.
-                self.unnamed = if failed { None } else { session };
-                if let Some(bound) = &mut self.bound {
-                    bound.unnamed = if failed { None } else { backend };
+            Undo::Unnamed { session, backend, epoch } => {
+                let take_back = self.changes.take_back_unnamed(epoch);
+                if take_back != TakeBack::Superseded {
+                    // A Parse that failed has taken the statement of before with it.
+                    self.unnamed = if failed || take_back == TakeBack::Unknown { None } else { session };
+                    self.restore_unnamed(take_back, failed, backend);
                 }
             }
             Undo::Closed { name, statement } => self.named.insert(&name, statement),
@@ -211,16 +213,27 @@ impl Session {
                     bound.prepared.remove(id);
                 }
             }
-            Undo::UnnamedPrepared { backend } => {
-                if let Some(bound) = &mut self.bound {
-                    bound.unnamed = if failed { None } else { backend };
-                }
+            Undo::UnnamedPrepared { backend, epoch } => {
+                let take_back = self.changes.take_back_unnamed(epoch);
+                self.restore_unnamed(take_back, failed, backend);
             }
             Undo::Evicted { id } => {
                 if let Some(bound) = &mut self.bound {
                     bound.prepared.restore(id);
                 }
             }
+        }
+    }
+
+    /// What the backend's unnamed statement is after a change of it was taken back.
+    fn restore_unnamed(&mut self, take_back: TakeBack, failed: bool, before: Option<u64>) {
+        let Some(bound) = &mut self.bound else { return };
+        match take_back {
+            TakeBack::Superseded => {}
+            TakeBack::Restore | TakeBack::Unknown if failed => bound.unnamed = None,
+            TakeBack::Restore => bound.unnamed = before,
+            // None of ours: it is replaced or closed before the next use.
+            TakeBack::Unknown => bound.unnamed = Some(NO_STATEMENT),
         }
     }
 

@@ -138,12 +138,15 @@ impl Touched {
         if analysis.failure.is_some() {
             self.opaque = true;
         }
-        for effect in analysis.statements.iter().flat_map(|statement| &statement.effects) {
+        let effects = || analysis.statements.iter().flat_map(|statement| &statement.effects);
+        let executes = effects().any(|effect| matches!(effect, Effect::Execute { .. }));
+        for effect in effects() {
             match effect {
                 Effect::SetSession { name } => self.touch(name.clone()),
                 Effect::SetUnknown => {
                     self.all = true;
-                    self.unknown = true;
+                    // EXECUTE runs what was judged when it was prepared.
+                    self.unknown |= !executes;
                 }
                 Effect::Reset { name } => {
                     self.touch(name.clone());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::context::{Context, Greeting};
+use super::errors::{QUOTING, QuotingOff};
 use super::handle::Handle;
 use super::steps::seat_for;
 use super::{Client, Flow, Pass, Portals, Session, Told, encode_as};
@@ -44,6 +45,10 @@ impl Session {
             out.extend_from_slice(&encode_as(&LeaseError::Retired, Severity::Fatal));
             return Err((stream, out));
         };
+        if settings.iter().any(|(name, value)| **name == *QUOTING && !is_on(value)) {
+            out.extend_from_slice(&encode_as(&QuotingOff, Severity::Fatal));
+            return Err((stream, out));
+        }
         let greeting = match greeting(&context, &seat, settings).await {
             Ok(greeting) => greeting,
             Err(report) => {
@@ -75,6 +80,7 @@ impl Session {
             startup: settings.clone(),
             settings,
             named: Default::default(),
+            changes: Default::default(),
             unnamed: None,
             portals: Portals::default(),
             bound: None,
@@ -92,6 +98,11 @@ impl Session {
             settle_next: false,
         })
     }
+}
+
+/// One of PostgreSQL's spellings of true: whatever else it is, it is not what we need.
+fn is_on(value: &str) -> bool {
+    ["on", "true", "yes", "1"].iter().any(|word| word.eq_ignore_ascii_case(value))
 }
 
 fn with_application_name(settings: &Arc<Settings>, application_name: &Arc<str>) -> Arc<Settings> {

@@ -3,7 +3,7 @@
 //! A session is one future, polled by hand where bytes move ([`relay`]) and written as steps where it has to wait
 //! (acquire a backend, ask it something, end). An idle session owns no buffer and no backend. Its parts:
 //!
-//! - `frontend`: what becomes of each message of the client,
+//! - `frontend`, `extended`, `refuse`: what becomes of each message of the client,
 //! - `backend`: what becomes of each message of the server,
 //! - `relay`: moving bytes, both ways at once,
 //! - `steps`: what has to wait,
@@ -17,9 +17,12 @@ mod assembly;
 mod backend;
 pub mod context;
 mod effects;
+mod errors;
+mod extended;
 mod frontend;
 pub mod handle;
 pub mod login;
+mod refuse;
 mod relay;
 mod statements;
 mod steps;
@@ -42,7 +45,7 @@ use crate::wire::message::{self, Level};
 use context::{Context, Rules};
 use effects::{Pins, Touched};
 use handle::Handle;
-use statements::{Named, Statement};
+use statements::{Changes, Named, Statement};
 pub use steps::CancelGuard;
 
 /// See the module's documentation.
@@ -60,6 +63,8 @@ pub struct Session {
     /// What the client asked for when it connected.
     startup: Arc<Settings>,
     named: Named,
+    /// What answers still to come may change back.
+    changes: Changes,
     unnamed: Option<Rc<Statement>>,
     /// Statements of the portals on the backend that is held.
     portals: Portals,
@@ -178,13 +183,13 @@ enum Undo {
     /// The client's Parse of a name.
     Named { name: Box<[u8]>, prepared: Option<u64> },
     /// The client's Parse of the unnamed statement, after these.
-    Unnamed { session: Option<Rc<Statement>>, backend: Option<u64> },
+    Unnamed { session: Option<Rc<Statement>>, backend: Option<u64>, epoch: u64 },
     /// The client's Close of a name.
     Closed { name: Box<[u8]>, statement: Rc<Statement> },
     /// A statement that we prepared on the backend.
     Prepared { id: u64 },
     /// The unnamed statement, prepared again by us.
-    UnnamedPrepared { backend: Option<u64> },
+    UnnamedPrepared { backend: Option<u64>, epoch: u64 },
     /// A statement that we closed on the backend.
     Evicted { id: u64 },
 }

@@ -210,6 +210,114 @@ impl Named {
     }
 }
 
+/// An id that no statement has.
+pub const NO_STATEMENT: u64 = u64::MAX;
+
+/// Changes of one batch that are kept apart; with more than these, everything counts as changed.
+const CHANGES_MAX: usize = 64;
+
+/// What requests that are still to be answered change: names of the client's, statements of the backend's, and the unnamed
+/// statement; in the batch under way, and in those before it.
+///
+/// An error in an earlier batch takes its changes back. Within a batch that is no matter, for what follows is discarded,
+/// too; but a request of a later batch that stands on such a change must wait for the answers.
+#[derive(Debug, Default)]
+pub struct Changes {
+    batch: Noted,
+    earlier: Noted,
+    /// Counts the changes of the unnamed statement, so that an older one taken back does not undo a newer one.
+    epoch: u64,
+    /// An older change of the unnamed statement was taken back: what a newer one would restore never was.
+    stale: bool,
+}
+
+#[derive(Debug, Default)]
+struct Noted {
+    names: Vec<Box<[u8]>>,
+    statements: Vec<u64>,
+    unnamed: bool,
+}
+
+impl Changes {
+    /// A Parse or Close of a name.
+    pub fn note(&mut self, name: &[u8]) {
+        if self.batch.names.len() <= CHANGES_MAX {
+            self.batch.names.push(name.into());
+        }
+    }
+
+    /// A statement was prepared or closed on the backend.
+    pub fn note_statement(&mut self, id: u64) {
+        if self.batch.statements.len() <= CHANGES_MAX {
+            self.batch.statements.push(id);
+        }
+    }
+
+    /// The unnamed statement changed, the client's or the backend's; the epoch is what [`Self::take_back_unnamed`] asks for.
+    pub fn note_unnamed(&mut self) -> u64 {
+        self.batch.unnamed = true;
+        self.epoch += 1;
+        self.epoch
+    }
+
+    /// Whether the change of this epoch is the newest, and what it replaced is known.
+    pub fn take_back_unnamed(&mut self, epoch: u64) -> TakeBack {
+        if epoch != self.epoch {
+            self.stale = true;
+            return TakeBack::Superseded;
+        }
+        self.epoch -= 1;
+        if self.stale { TakeBack::Unknown } else { TakeBack::Restore }
+    }
+
+    /// A Sync was sent.
+    pub fn end_batch(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        self.earlier.unnamed |= batch.unnamed;
+        if !self.earlier.is_full() {
+            self.earlier.names.extend(batch.names);
+            self.earlier.statements.extend(batch.statements);
+        }
+    }
+
+    /// Everything was answered.
+    pub fn settle(&mut self) {
+        *self = Self { epoch: self.epoch, ..Self::default() };
+    }
+
+    /// What the name (empty: the unnamed statement) stands for depends on answers that are still to come.
+    pub fn is_doubtful(&self, name: &[u8]) -> bool {
+        let holds = |noted: &Noted| match name {
+            b"" => noted.unnamed,
+            name => noted.names.iter().any(|changed| **changed == *name),
+        };
+        self.earlier.is_full() || holds(&self.earlier) && !holds(&self.batch)
+    }
+
+    /// Whether the backend has the statement depends on answers that are still to come.
+    pub fn is_statement_doubtful(&self, id: u64) -> bool {
+        let holds = |noted: &Noted| noted.statements.contains(&id);
+        self.earlier.is_full() || holds(&self.earlier) && !holds(&self.batch)
+    }
+}
+
+impl Noted {
+    fn is_full(&self) -> bool {
+        self.names.len() > CHANGES_MAX || self.statements.len() > CHANGES_MAX
+    }
+}
+
+/// What becomes of the unnamed statement when a change of it is taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakeBack {
+    /// It is again what it was before.
+    Restore,
+    /// A newer change stands.
+    Superseded,
+    /// What it was before was taken back itself: neither side is known to have any.
+    Unknown,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,5 +350,43 @@ mod tests {
     #[test]
     fn the_longest_server_name_fits() {
         assert_eq!(ServerName::of(u64::MAX).as_bytes(), b"__pgw_18446744073709551615");
+    }
+
+    #[test]
+    fn a_name_changed_in_an_earlier_batch_is_doubtful_until_everything_was_answered() {
+        let mut changes = Changes::default();
+        changes.note(b"a");
+        assert!(!changes.is_doubtful(b"a"), "in its own batch");
+        changes.end_batch();
+        assert!(changes.is_doubtful(b"a") && !changes.is_doubtful(b"b"));
+        changes.note(b"a");
+        assert!(!changes.is_doubtful(b"a"), "changed again in this batch");
+        changes.end_batch();
+        assert!(changes.is_doubtful(b"a"));
+        changes.settle();
+        assert!(!changes.is_doubtful(b"a"));
+        for number in 0..1000_u32 {
+            changes.note(&number.to_be_bytes());
+        }
+        changes.end_batch();
+        assert!(
+            changes.is_doubtful(b"any") && changes.earlier.names.len() <= 2 * CHANGES_MAX,
+            "bounded, and then everything is"
+        );
+    }
+
+    #[test]
+    fn an_older_change_of_the_unnamed_statement_does_not_undo_a_newer_one() {
+        let mut changes = Changes::default();
+        let (first, second) = (changes.note_unnamed(), changes.note_unnamed());
+        assert_eq!(changes.take_back_unnamed(second), TakeBack::Restore);
+        assert_eq!(changes.take_back_unnamed(first), TakeBack::Restore);
+        let older = changes.note_unnamed();
+        changes.end_batch();
+        assert!(changes.is_doubtful(b""));
+        let newer = changes.note_unnamed();
+        assert!(!changes.is_doubtful(b""));
+        assert_eq!(changes.take_back_unnamed(older), TakeBack::Superseded);
+        assert_eq!(changes.take_back_unnamed(newer), TakeBack::Unknown);
     }
 }

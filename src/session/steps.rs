@@ -1,6 +1,5 @@
 //! What a session has to wait for: a backend, an answer to a question of its own, the end.
 
-use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -12,10 +11,11 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
 use super::effects::Pins;
+use super::errors::{BackendGone, Farewell, QUOTING, QuotingOff, SettingsRefused, StateUnknown, TooManySettings};
 use super::handle::{Handle, Signal};
 use super::{After, CloseReason, Event, Flow, LastWords, Pass, Session, encode, encode_as};
 use crate::config::PoolMode;
-use crate::fault::{Fault, Report, Severity, SqlState};
+use crate::fault::{Report, Severity};
 use crate::metrics::ClientState;
 use crate::pool::exchange::ExchangeError;
 use crate::pool::{BackendClose, BindError, Bound, Lease, LeaseError, Seat, Wait};
@@ -318,6 +318,10 @@ impl Session {
             });
             bound.settings = Arc::new(Settings::from_values(on_server.map(|(n, v)| (n.clone(), v.clone())).collect()));
             self.settings = answer.settings;
+            if self.settings.value(QUOTING).is_some_and(|value| **value == *"off") {
+                // Backslashes would end strings where our reading of the text says that they do not.
+                return Err(self.fatal(&QuotingOff));
+            }
             if let Some(pins) = answer.pins {
                 let lasting = Pins::LOAD.with(Pins::AUTHORIZATION).with(Pins::UNKNOWN);
                 self.pins = pins.with(self.pins.without(lasting_complement(lasting)));
@@ -519,169 +523,6 @@ enum NoBackend {
     Close(CloseReason),
     /// The request fails, the session goes on.
     Denied(Box<dyn Report>),
-}
-
-/// The backend was lost while it owed answers.
-struct BackendGone {
-    detail: String,
-    fatal: bool,
-}
-
-impl Report for BackendGone {
-    fn fault(&self) -> Fault {
-        Fault::Server
-    }
-
-    fn severity(&self) -> Severity {
-        if self.fatal { Severity::Fatal } else { Severity::Error }
-    }
-
-    fn sqlstate(&self) -> SqlState {
-        SqlState::CONNECTION_FAILURE
-    }
-
-    fn message(&self) -> Cow<'_, str> {
-        "the connection to the server was lost".into()
-    }
-
-    fn detail(&self) -> Option<Cow<'_, str>> {
-        (!self.detail.is_empty()).then(|| format!("The server said: {}", self.detail).into())
-    }
-
-    fn hint(&self) -> Option<Cow<'_, str>> {
-        Some("What was under way may have been done or not; pgwarden does not send it again.".into())
-    }
-}
-
-struct SettingsRefused(BindError);
-
-impl Report for SettingsRefused {
-    fn fault(&self) -> Fault {
-        Fault::Client
-    }
-
-    fn severity(&self) -> Severity {
-        Severity::Error
-    }
-
-    fn sqlstate(&self) -> SqlState {
-        match &self.0 {
-            BindError::Settings { sqlstate, .. } => {
-                sqlstate.as_bytes().try_into().map_or(SqlState::INVALID_PARAMETER_VALUE, SqlState)
-            }
-            BindError::Backend(_) => SqlState::CONNECTION_FAILURE,
-        }
-    }
-
-    fn message(&self) -> Cow<'_, str> {
-        match &self.0 {
-            BindError::Settings { message, .. } => message.into(),
-            BindError::Backend(_) => "the connection to the server was lost".into(),
-        }
-    }
-
-    fn hint(&self) -> Option<Cow<'_, str>> {
-        Some("The server does not take a setting of this session any more: RESET it, or connect again.".into())
-    }
-}
-
-struct StateUnknown;
-
-impl Report for StateUnknown {
-    fn fault(&self) -> Fault {
-        Fault::Server
-    }
-
-    fn severity(&self) -> Severity {
-        Severity::Fatal
-    }
-
-    fn sqlstate(&self) -> SqlState {
-        SqlState::CONNECTION_FAILURE
-    }
-
-    fn message(&self) -> Cow<'_, str> {
-        "the session's settings could not be read back from the server".into()
-    }
-
-    fn hint(&self) -> Option<Cow<'_, str>> {
-        Some("Connect again.".into())
-    }
-}
-
-struct TooManySettings;
-
-impl Report for TooManySettings {
-    fn fault(&self) -> Fault {
-        Fault::Client
-    }
-
-    fn severity(&self) -> Severity {
-        Severity::Fatal
-    }
-
-    fn sqlstate(&self) -> SqlState {
-        SqlState::CONFIGURATION_LIMIT_EXCEEDED
-    }
-
-    fn message(&self) -> Cow<'_, str> {
-        format!("a session may have at most {} settings of its own", Settings::COUNT_MAX).into()
-    }
-
-    fn hint(&self) -> Option<Cow<'_, str>> {
-        Some("RESET settings that are not needed any more, or use SET LOCAL.".into())
-    }
-}
-
-/// The last message to a client.
-struct Farewell {
-    sqlstate: SqlState,
-    message: String,
-}
-
-impl Farewell {
-    fn of(reason: &CloseReason) -> Option<Self> {
-        let (sqlstate, message) = match reason {
-            CloseReason::Protocol(message) => (SqlState::PROTOCOL_VIOLATION, message.clone()),
-            CloseReason::IdleTimeout => {
-                (SqlState::IDLE_SESSION_TIMEOUT, "terminating connection due to idle-session timeout".to_owned())
-            }
-            CloseReason::IdleInTransactionTimeout => (
-                SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
-                "terminating connection due to idle-in-transaction timeout".to_owned(),
-            ),
-            CloseReason::Shutdown | CloseReason::Killed => {
-                (SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command".to_owned())
-            }
-            CloseReason::Retired => {
-                (SqlState::ADMIN_SHUTDOWN, "the configuration of this user or database was changed".to_owned())
-            }
-            CloseReason::Terminated
-            | CloseReason::ClientGone
-            | CloseReason::BackendLost
-            | CloseReason::Refused
-            | CloseReason::Limit => return None,
-        };
-        Some(Self { sqlstate, message })
-    }
-}
-
-impl Report for Farewell {
-    fn fault(&self) -> Fault {
-        Fault::Proxy
-    }
-
-    fn severity(&self) -> Severity {
-        Severity::Fatal
-    }
-
-    fn sqlstate(&self) -> SqlState {
-        self.sqlstate
-    }
-
-    fn message(&self) -> Cow<'_, str> {
-        Cow::Borrowed(&self.message)
-    }
 }
 
 /// Keeps a backend from going back while a cancel request for it is on its way.

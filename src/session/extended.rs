@@ -1,0 +1,512 @@
+//! The extended protocol: what becomes of Parse, Bind, Describe, Execute and Close, and of the names in them.
+
+use std::rc::Rc;
+
+use bytes::BufMut;
+
+use super::assembly::Assembly;
+use super::effects::needs_attention;
+use super::frontend::{FLUSH, Message, Step};
+use super::refuse::{Refusing, Unsupported};
+use super::statements::{NAMED_MAX, ServerName, Statement, scope};
+use super::{After, Effectful, Flow, Owed, Pass, Portals, Session, Undo};
+use crate::policy::{RESERVED_PREFIX, Verdict};
+use crate::reply::{Expect, Show};
+use crate::sql::{Analysis, Effect, StatementKind};
+use crate::wire::frame::{self, BindNames, FrameError, HEADER, Parse, Target, TxStatus};
+
+/// The two names of a Bind must fit in so many bytes of it.
+const BIND_NAMES_MAX: usize = 16 << 10;
+
+const PARSE_COMPLETE: &[u8] = b"1\0\0\0\x04";
+const CLOSE_COMPLETE: &[u8] = b"3\0\0\0\x04";
+/// Closes the unnamed statement.
+const CLOSE_UNNAMED: &[u8] = b"C\0\0\0\x06S\0";
+
+impl Session {
+    /// What this name stands for, or whether the backend has that statement, depends on answers that are still to come.
+    pub(super) fn is_doubtful(&self, name: &[u8]) -> bool {
+        let on_the_backend = |name| self.named.find(name).is_some_and(|it| self.changes.is_statement_doubtful(it.id()));
+        !self.queue.is_empty() && (self.changes.is_doubtful(name) || on_the_backend(name))
+    }
+
+    pub(super) fn parse(&mut self, message: &Message<'_>, assembly: &mut Assembly<'_>) -> Result<Step, FrameError> {
+        let parse = Parse::read(message.body)?;
+        if let Some(error) = self.too_long(parse.text) {
+            return Ok(self.refuse_extended(&error, assembly));
+        }
+        if let Some(denied) = self.denied.take() {
+            return Ok(self.refuse_with(denied, Refusing::Extended, assembly));
+        }
+        if let Err(step) = self.ensure_backend() {
+            return Ok(step);
+        }
+        if !parse.name.is_empty() {
+            if parse.name.starts_with(RESERVED_PREFIX.as_bytes()) {
+                return Ok(self.refuse_extended(&Unsupported::ReservedName, assembly));
+            }
+            let known = self.named.find(parse.name).is_some();
+            // What is still to be answered may fail and take the name, or its Close, back.
+            if self.is_doubtful(parse.name) || known && !self.queue.is_empty() {
+                return Ok(self.wait_before(assembly));
+            }
+            if known {
+                let failed = self.bound.as_ref().is_some_and(|bound| bound.status == TxStatus::Failed);
+                if failed && !ends_transaction(&self.context.analyses.borrow_mut().read(parse.text)) {
+                    return Ok(self.refuse_extended(&Unsupported::AbortedTransaction, assembly));
+                }
+                let name = String::from_utf8_lossy(parse.name).into_owned();
+                return Ok(self.refuse_extended(&Unsupported::DuplicateName(name), assembly));
+            }
+            if self.named.len() >= NAMED_MAX {
+                return Ok(self.refuse_extended(&Unsupported::TooManyNames, assembly));
+            }
+        }
+        let statement = self.statement(&parse);
+        if let Verdict::Refuse(refusal) = self.judge(&statement.analysis) {
+            return Ok(self.refuse_extended(&refusal, assembly));
+        }
+        let named = !parse.name.is_empty();
+        if named && !self.queue.is_empty() && self.changes.is_statement_doubtful(statement.id()) {
+            return Ok(self.wait_before(assembly));
+        }
+        if statement.attention {
+            let names = self.names_in(&statement.analysis);
+            if !names.is_empty() && !self.queue.is_empty() {
+                return Ok(self.wait_before(assembly));
+            }
+            if !names.is_empty() {
+                return Ok(self.parse_spliced(&parse, &statement, assembly));
+            }
+        }
+        self.be_busy();
+        if parse.name.is_empty() {
+            self.parse_unnamed(statement, assembly);
+            message.pass(assembly);
+        } else {
+            self.parse_named(parse.name, statement, assembly);
+        }
+        Ok(Step::Done)
+    }
+
+    pub(super) fn statement(&mut self, parse: &Parse<'_>) -> Rc<Statement> {
+        let analyses = &self.context.analyses;
+        let analyse = || {
+            let analysis = analyses.borrow_mut().read(parse.text);
+            let attention = needs_attention(&analysis);
+            (analysis, attention)
+        };
+        if self.touched.is_some() {
+            // Settings that are not settled yet may change what the text means.
+            let (analysis, attention) = analyse();
+            return Statement::private(parse.text, parse.types, analysis, attention);
+        }
+        let scope = scope(&self.settings);
+        self.context.interned.borrow_mut().intern(parse.text, parse.types, scope, analyse)
+    }
+
+    pub(super) fn parse_unnamed(&mut self, statement: Rc<Statement>, _assembly: &mut Assembly<'_>) {
+        let id = statement.id();
+        let session = self.unnamed.replace(statement);
+        let backend = self.bound.as_mut().and_then(|bound| bound.unnamed.replace(id));
+        let epoch = self.changes.note_unnamed();
+        let owed = Owed { undo: Undo::Unnamed { session, backend, epoch }, ..Owed::default() };
+        self.queue.push(Expect::Parse, Show::Forward, owed);
+    }
+
+    pub(super) fn parse_named(&mut self, name: &[u8], statement: Rc<Statement>, assembly: &mut Assembly<'_>) {
+        let id = statement.id();
+        let known = self.bound.as_mut().is_some_and(|bound| bound.prepared.touch(id));
+        let failed = self.bound.as_ref().is_some_and(|bound| bound.status == TxStatus::Failed);
+        // In a failed transaction the server refuses a Parse of anything but its end: let it say so.
+        let synthesise = known && (!failed || ends_transaction(&statement.analysis));
+        let prepared = if synthesise || known { None } else { Some(id) };
+        let undo = Undo::Named { name: name.into(), prepared };
+        self.changes.note(name);
+        self.named.insert(name, statement.clone());
+        self.handle.prepared.set(self.named.len());
+        if synthesise {
+            self.seat.pool().count(|counters| counters.prepared_hits += 1);
+            self.queue.push(Expect::Synthesised(PARSE_COMPLETE), Show::Forward, Owed { undo, ..Owed::default() });
+            let due = self.queue.is_synthesised_next();
+            self.tell_synthesised(due);
+        } else {
+            self.seat.pool().count(|counters| counters.prepared_misses += 1);
+            self.make_room(id, assembly);
+            statement.put_parse(assembly.own(), ServerName::of(id).as_bytes());
+            self.queue.push(Expect::Parse, Show::Forward, Owed { undo, ..Owed::default() });
+        }
+    }
+
+    /// Replies of our own whose turn has come already.
+    pub(super) fn tell_synthesised(&mut self, due: bool) {
+        if due {
+            let mut out = std::mem::take(&mut self.client.unsent);
+            self.emit_synthesised(Some(&mut out));
+            self.client.unsent = out;
+        }
+    }
+
+    /// Counts `id` as prepared on the backend; what must go for it is closed there.
+    pub(super) fn make_room(&mut self, id: u64, assembly: &mut Assembly<'_>) {
+        self.changes.note_statement(id);
+        let Some(evicted) = self.bound.as_mut().and_then(|bound| bound.prepared.insert(id)) else { return };
+        self.changes.note_statement(evicted);
+        let name = ServerName::of(evicted);
+        let out = assembly.own();
+        out.put_u8(b'C');
+        out.put_u32(name.as_bytes().len() as u32 + 6);
+        out.put_u8(b'S');
+        out.put_slice(name.as_bytes());
+        out.put_u8(0);
+        let owed = Owed { undo: Undo::Evicted { id: evicted }, ..Owed::default() };
+        self.queue.push(Expect::Close, Show::Swallow, owed);
+    }
+
+    /// Makes the backend have a named statement, and says what it is called there.
+    pub(super) fn ensure_prepared(&mut self, statement: &Rc<Statement>, assembly: &mut Assembly<'_>) -> ServerName {
+        let id = statement.id();
+        let name = ServerName::of(id);
+        if self.bound.as_mut().is_some_and(|bound| bound.prepared.touch(id)) {
+            self.seat.pool().count(|counters| counters.prepared_hits += 1);
+        } else {
+            self.seat.pool().count(|counters| counters.prepared_misses += 1);
+            self.make_room(id, assembly);
+            statement.put_parse(assembly.own(), name.as_bytes());
+            let owed = Owed { undo: Undo::Prepared { id }, ..Owed::default() };
+            self.queue.push(Expect::Parse, Show::Swallow, owed);
+        }
+        name
+    }
+
+    /// Makes the backend's unnamed statement the session's, or none where the session has none.
+    pub(super) fn ensure_unnamed(&mut self, assembly: &mut Assembly<'_>) {
+        let wanted = self.unnamed.clone();
+        let Some(bound) = &mut self.bound else { return };
+        let backend = bound.unnamed;
+        match wanted {
+            Some(statement) if backend != Some(statement.id()) => {
+                bound.unnamed = Some(statement.id());
+                statement.put_parse(assembly.own(), b"");
+                let epoch = self.changes.note_unnamed();
+                let owed = Owed { undo: Undo::UnnamedPrepared { backend, epoch }, ..Owed::default() };
+                self.queue.push(Expect::Parse, Show::Swallow, owed);
+            }
+            None if backend.is_some() => {
+                bound.unnamed = None;
+                assembly.own().put_slice(CLOSE_UNNAMED);
+                let epoch = self.changes.note_unnamed();
+                let owed = Owed { undo: Undo::UnnamedPrepared { backend, epoch }, ..Owed::default() };
+                self.queue.push(Expect::Close, Show::Swallow, owed);
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    pub(super) fn bind(&mut self, message: &Message<'_>, assembly: &mut Assembly<'_>) -> Result<Step, FrameError> {
+        let Some(names) = BindNames::read(message.body) else {
+            let hopeless = message.is_whole() || message.body.len() > BIND_NAMES_MAX;
+            return if hopeless { Err(FrameError::Malformed { tag: b'B' }) } else { Ok(Step::Incomplete) };
+        };
+        if let Some(denied) = self.denied.take() {
+            let step = self.refuse_with(denied, Refusing::Extended, assembly);
+            return Ok(discard_rest(step, message));
+        }
+        if let Err(step) = self.ensure_backend() {
+            return Ok(step);
+        }
+        if self.is_doubtful(names.statement) {
+            return Ok(self.wait_before(assembly));
+        }
+        let statement =
+            if names.statement.is_empty() { self.unnamed.clone() } else { self.named.find(names.statement).cloned() };
+        if names.statement.starts_with(RESERVED_PREFIX.as_bytes()) {
+            let name = String::from_utf8_lossy(names.statement).into_owned();
+            let step = self.refuse_extended(&Unsupported::NoSuchStatement(name), assembly);
+            return Ok(discard_rest(step, message));
+        }
+        if statement.as_ref().is_some_and(|statement| statement.attention) {
+            if !message.is_whole() {
+                return Ok(Step::Incomplete);
+            }
+            self.touch_parameters(statement.as_deref(), &message.body[names.length..]);
+        }
+        self.be_busy();
+        match &statement {
+            _ if names.statement.is_empty() => {
+                self.ensure_unnamed(assembly);
+                message.pass(assembly);
+            }
+            None => message.pass(assembly),
+            Some(statement) => {
+                let server_name = self.ensure_prepared(statement, assembly);
+                let server_name = server_name.as_bytes();
+                let length = message.header.body + 4 - names.statement.len() + server_name.len();
+                let out = assembly.own();
+                out.put_u8(b'B');
+                out.put_u32(length as u32);
+                out.put_slice(names.portal);
+                out.put_u8(0);
+                out.put_slice(server_name);
+                out.put_u8(0);
+                assembly.take(message.at + HEADER + names.length, message.end());
+            }
+        }
+        self.portals.note(names.portal, statement.clone());
+        self.queue.push(Expect::Bind, Show::Forward, Owed { statement, ..Owed::default() });
+        Ok(if message.is_whole() { Step::Done } else { Step::Streaming(Pass::Forward) })
+    }
+
+    /// `set_config($1, ...)`: the settings named by the values of a Bind.
+    pub(super) fn touch_parameters(&mut self, statement: Option<&Statement>, values: &[u8]) {
+        let Some(statement) = statement else { return };
+        let effects = statement.analysis.statements.iter().flat_map(|statement| &statement.effects);
+        for effect in effects {
+            let Effect::SetParameter { index } = effect else { continue };
+            let touched = self.touched.get_or_insert_default();
+            match bind_value(values, *index).and_then(|value| std::str::from_utf8(value).ok()) {
+                Some(name) => touched.touch(name.to_lowercase().into()),
+                None => touched.touch_all(),
+            }
+        }
+    }
+
+    pub(super) fn describe(&mut self, message: &Message<'_>, assembly: &mut Assembly<'_>) -> Result<Step, FrameError> {
+        let target = Target::read(b'D', message.body)?;
+        if let Some(denied) = self.denied.take() {
+            return Ok(self.refuse_with(denied, Refusing::Extended, assembly));
+        }
+        if let Err(step) = self.ensure_backend() {
+            return Ok(step);
+        }
+        if let Target::Statement(name) = target
+            && self.is_doubtful(name)
+        {
+            return Ok(self.wait_before(assembly));
+        }
+        self.be_busy();
+        let expect = match target {
+            Target::Portal(_) => {
+                message.pass(assembly);
+                Expect::DescribePortal
+            }
+            Target::Statement(b"") => {
+                self.ensure_unnamed(assembly);
+                message.pass(assembly);
+                Expect::DescribeStatement
+            }
+            Target::Statement(name) if name.starts_with(RESERVED_PREFIX.as_bytes()) => {
+                let name = String::from_utf8_lossy(name).into_owned();
+                return Ok(self.refuse_extended(&Unsupported::NoSuchStatement(name), assembly));
+            }
+            Target::Statement(name) => {
+                match self.named.find(name).cloned() {
+                    None => message.pass(assembly),
+                    Some(statement) => {
+                        let server_name = self.ensure_prepared(&statement, assembly);
+                        let server_name = server_name.as_bytes();
+                        let out = assembly.own();
+                        out.put_u8(b'D');
+                        out.put_u32(server_name.len() as u32 + 6);
+                        out.put_u8(b'S');
+                        out.put_slice(server_name);
+                        out.put_u8(0);
+                    }
+                }
+                Expect::DescribeStatement
+            }
+        };
+        self.queue.push(expect, Show::Forward, Owed::default());
+        Ok(Step::Done)
+    }
+
+    pub(super) fn execute(&mut self, message: &Message<'_>, assembly: &mut Assembly<'_>) -> Result<Step, FrameError> {
+        let portal = frame::execute_portal(message.body)?;
+        let statement = self.portals.find(portal);
+        let verdict = match &statement {
+            Some(statement) => self.judge(&statement.analysis),
+            // A portal that SQL opened was judged with the statement that did, and one that nothing opened runs nothing.
+            None => self.judge(&self.context.analyses.borrow_mut().read(b"")),
+        };
+        let admitted = match self.denied_or(verdict) {
+            Ok(admitted) => admitted,
+            Err(error) => return Ok(self.refuse_with(error, Refusing::Extended, assembly)),
+        };
+        if let Err(step) = self.ensure_backend() {
+            return Ok(step);
+        }
+        let mut effectful = None;
+        if let Some(statement) = &statement
+            && statement.attention
+        {
+            if !self.queue.is_empty() {
+                return Ok(self.wait_before(assembly));
+            }
+            self.absorb(&statement.analysis);
+            effectful = Some(Effectful { analysis: statement.analysis.clone(), spliced: Vec::new() });
+        }
+        self.be_busy();
+        self.forward_statement(admitted, Expect::Execute, statement);
+        message.pass(assembly);
+        match effectful {
+            None => Ok(Step::Done),
+            Some(mut statement) => {
+                statement.spliced = self.names_in(&statement.analysis);
+                // Its reply would wait for a Sync that is not looked at before the reply.
+                assembly.own().put_slice(FLUSH);
+                self.failed = false;
+                self.flow = Flow::After(Box::new(After { statement, autocommit: false, fresh: false }));
+                Ok(Step::Answer)
+            }
+        }
+    }
+
+    pub(super) fn close_target(
+        &mut self,
+        message: &Message<'_>,
+        assembly: &mut Assembly<'_>,
+    ) -> Result<Step, FrameError> {
+        match Target::read(b'C', message.body)? {
+            Target::Statement(b"") => {
+                if self.bound.is_some() {
+                    let session = self.unnamed.take();
+                    let backend = self.bound.as_mut().and_then(|bound| bound.unnamed.take());
+                    message.pass(assembly);
+                    let epoch = self.changes.note_unnamed();
+                    let owed = Owed { undo: Undo::Unnamed { session, backend, epoch }, ..Owed::default() };
+                    self.queue.push(Expect::Close, Show::Forward, owed);
+                } else {
+                    self.unnamed = None;
+                    self.synthesise_close(Undo::Nothing);
+                }
+            }
+            Target::Statement(name) if self.is_doubtful(name) => return Ok(self.wait_before(assembly)),
+            Target::Statement(name) => match self.named.remove(name) {
+                Some(statement) => {
+                    self.changes.note(name);
+                    self.handle.prepared.set(self.named.len());
+                    self.synthesise_close(Undo::Closed { name: name.into(), statement });
+                }
+                // One that SQL prepared, perhaps; ours have names that no client has.
+                None if self.bound.is_some() && !name.starts_with(RESERVED_PREFIX.as_bytes()) => {
+                    message.pass(assembly);
+                    self.queue.push(Expect::Close, Show::Forward, Owed::default());
+                }
+                None => self.synthesise_close(Undo::Nothing),
+            },
+            Target::Portal(name) => {
+                self.portals.note(name, None);
+                if self.bound.is_some() {
+                    message.pass(assembly);
+                    self.queue.push(Expect::Close, Show::Forward, Owed::default());
+                } else {
+                    self.synthesise_close(Undo::Nothing);
+                }
+            }
+        }
+        Ok(Step::Done)
+    }
+
+    pub(super) fn synthesise_close(&mut self, undo: Undo) {
+        self.queue.push(Expect::Synthesised(CLOSE_COMPLETE), Show::Forward, Owed { undo, ..Owed::default() });
+        let due = self.queue.is_synthesised_next();
+        self.tell_synthesised(due);
+    }
+
+    /// A Parse of an SQL EXECUTE or DEALLOCATE of a statement of the protocol's.
+    pub(super) fn parse_spliced(
+        &mut self,
+        parse: &Parse<'_>,
+        statement: &Statement,
+        assembly: &mut Assembly<'_>,
+    ) -> Step {
+        if !parse.name.is_empty() {
+            return self.refuse_extended(&Unsupported::PreparedExecute, assembly);
+        }
+        self.be_busy();
+        let text = self.splice(&statement.analysis, parse.text, assembly);
+        let spliced = Statement::private(&text, parse.types, statement.analysis.clone(), true);
+        spliced.put_parse(assembly.own(), b"");
+        self.parse_unnamed(spliced, assembly);
+        Step::Done
+    }
+}
+
+impl Portals {
+    fn note(&mut self, portal: &[u8], statement: Option<Rc<Statement>>) {
+        if portal.is_empty() {
+            self.unnamed = statement;
+            return;
+        }
+        match statement {
+            Some(statement) => {
+                self.named.get_or_insert_default().insert(portal.into(), statement);
+            }
+            None => {
+                if let Some(named) = &mut self.named {
+                    named.remove(portal);
+                }
+            }
+        }
+    }
+
+    fn find(&self, portal: &[u8]) -> Option<Rc<Statement>> {
+        if portal.is_empty() { self.unnamed.clone() } else { self.named.as_ref()?.get(portal).cloned() }
+    }
+}
+
+/// A Bind that was refused may not be here whole.
+fn discard_rest(step: Step, message: &Message<'_>) -> Step {
+    match step {
+        Step::Done if !message.is_whole() => Step::Streaming(Pass::Discard),
+        step => step,
+    }
+}
+
+fn ends_transaction(analysis: &Analysis) -> bool {
+    matches!(
+        analysis.statements.first().map(|statement| statement.kind),
+        Some(
+            StatementKind::Commit
+                | StatementKind::CommitChain
+                | StatementKind::Rollback
+                | StatementKind::RollbackChain
+                | StatementKind::RollbackTo
+                | StatementKind::PrepareTransaction
+        )
+    )
+}
+
+/// The value of parameter `index` (from 1) in what follows the names of a Bind.
+fn bind_value(values: &[u8], index: u16) -> Option<&[u8]> {
+    let (formats, rest) = values.split_first_chunk::<2>()?;
+    let rest = rest.get(usize::from(u16::from_be_bytes(*formats)) * 2..)?;
+    let (count, mut rest) = rest.split_first_chunk::<2>()?;
+    for number in 1..=u16::from_be_bytes(*count) {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        let length = usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0);
+        let (value, after) = after.split_at_checked(length)?;
+        if number == index {
+            return Some(value);
+        }
+        rest = after;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_found_among_the_values_of_a_bind() {
+        let values = b"\0\x01\0\0\0\x03\0\0\0\x01a\xff\xff\xff\xff\0\0\0\x02bc\0\0";
+        assert_eq!(bind_value(values, 1), Some(&b"a"[..]));
+        assert_eq!(bind_value(values, 2), Some(&b""[..]));
+        assert_eq!(bind_value(values, 3), Some(&b"bc"[..]));
+        assert_eq!(bind_value(values, 4), None);
+        for end in 0..14 {
+            let _ = bind_value(&values[..end], 3);
+        }
+    }
+}

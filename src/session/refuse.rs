@@ -1,0 +1,144 @@
+//! Refusals: how a request that is not forwarded is answered, and what the proxy itself does not do.
+
+use std::borrow::Cow;
+
+use bytes::BufMut;
+
+use super::assembly::Assembly;
+use super::frontend::{READY_IDLE, Step};
+use super::statements::NAMED_MAX;
+use super::{Owed, Session, encode};
+use crate::fault::{Fault, Report, Severity, SqlState};
+use crate::policy::RESERVED_PREFIX;
+use crate::reply::{Expect, Show};
+
+const SYNC: &[u8] = b"S\0\0\0\x04";
+/// A Bind of a statement that never exists: the server refuses it in every state, and aborts an open transaction.
+const POISON: &[u8] = b"B\0\0\0\x19\0__pgw_refused\0\0\0\0\0\0\0";
+
+impl Session {
+    pub(super) fn refuse_query(&mut self, report: &dyn Report, assembly: &mut Assembly<'_>) -> Step {
+        self.refuse_with(encode(report), Refusing::Query, assembly)
+    }
+
+    pub(super) fn refuse_extended(&mut self, report: &dyn Report, assembly: &mut Assembly<'_>) -> Step {
+        self.refuse_with(encode(report), Refusing::Extended, assembly)
+    }
+
+    /// Answers a request with an error. With a backend the server is made to fail in its place, so that it skips to Sync
+    /// and aborts an open transaction as it would for an error of its own.
+    pub(super) fn refuse_with(&mut self, error: Box<[u8]>, refusing: Refusing, assembly: &mut Assembly<'_>) -> Step {
+        if self.bound.is_some() {
+            self.be_busy();
+            self.queue.push(Expect::Poison(error), Show::Forward, Owed::default());
+            assembly.own().put_slice(POISON);
+            if refusing == Refusing::Query {
+                assembly.own().put_slice(SYNC);
+                self.queue.push(Expect::Sync, Show::Forward, Owed::default());
+            }
+        } else {
+            self.seat.pool().count(|counters| counters.refusals += 1);
+            self.tell(&error);
+            match refusing {
+                Refusing::Query => self.tell(READY_IDLE),
+                Refusing::Extended => self.queue.start_skipping(),
+            }
+        }
+        Step::Done
+    }
+}
+
+/// Which kind of request is refused: what the client expects after the error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusing {
+    /// ReadyForQuery at once.
+    Query,
+    /// Nothing up to its Sync.
+    Extended,
+}
+
+/// What the proxy itself does not do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unsupported {
+    FunctionCall,
+    ReservedName,
+    DuplicateName(String),
+    AbortedTransaction,
+    NoSuchStatement(String),
+    TooManyNames,
+    PreparedExecute,
+    StatementTooLong { length: usize, max: usize },
+}
+
+impl Report for Unsupported {
+    fn fault(&self) -> Fault {
+        Fault::Client
+    }
+
+    fn severity(&self) -> Severity {
+        Severity::Error
+    }
+
+    fn sqlstate(&self) -> SqlState {
+        match self {
+            Self::FunctionCall | Self::ReservedName | Self::PreparedExecute => SqlState::FEATURE_NOT_SUPPORTED,
+            Self::DuplicateName(_) => SqlState::DUPLICATE_PREPARED_STATEMENT,
+            Self::AbortedTransaction => SqlState::IN_FAILED_TRANSACTION,
+            Self::NoSuchStatement(_) => SqlState::INVALID_SQL_STATEMENT_NAME,
+            Self::TooManyNames => SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+            Self::StatementTooLong { .. } => SqlState::PROGRAM_LIMIT_EXCEEDED,
+        }
+    }
+
+    fn message(&self) -> Cow<'_, str> {
+        match self {
+            Self::FunctionCall => "the FunctionCall message is not supported".into(),
+            Self::ReservedName => {
+                format!("prepared statement names that begin with \"{RESERVED_PREFIX}\" are reserved").into()
+            }
+            Self::DuplicateName(name) => format!("prepared statement \"{name}\" already exists").into(),
+            Self::AbortedTransaction => {
+                "current transaction is aborted, commands ignored until end of transaction block".into()
+            }
+            Self::NoSuchStatement(name) => format!("prepared statement \"{name}\" does not exist").into(),
+            Self::TooManyNames => format!("a session may have {NAMED_MAX} prepared statements").into(),
+            Self::StatementTooLong { length, max } => {
+                format!("the statement's text is {length} bytes long, {max} are allowed").into()
+            }
+            Self::PreparedExecute => {
+                "EXECUTE of a statement of the extended protocol cannot be prepared by name".into()
+            }
+        }
+    }
+
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::FunctionCall => Some(
+                "Call the function in a SELECT. Large objects have SQL functions: lo_get, lo_put, lo_from_bytea."
+                    .into(),
+            ),
+            Self::ReservedName => Some("Choose another name for the statement.".into()),
+            Self::TooManyNames => Some("Close statements that are not needed any more.".into()),
+            Self::PreparedExecute => Some("Bind and execute the statement itself.".into()),
+            Self::StatementTooLong { .. } => {
+                Some("Send values as parameters or by COPY, or raise server.statement_size_max.".into())
+            }
+            Self::DuplicateName(_) | Self::AbortedTransaction | Self::NoSuchStatement(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::frame::{BindNames, HEADER, Header};
+
+    #[test]
+    fn the_poison_is_a_well_formed_bind_of_a_reserved_name() {
+        let header = Header::read(POISON, 1000).unwrap().unwrap();
+        assert_eq!(header.total(), POISON.len());
+        let names = BindNames::read(&POISON[HEADER..]).unwrap();
+        assert!(names.portal.is_empty() && names.statement.starts_with(RESERVED_PREFIX.as_bytes()));
+        assert_eq!(&POISON[HEADER + names.length..], [0; 6]);
+    }
+}
