@@ -26,9 +26,12 @@ fn residues() -> Vec<Residue> {
 }
 
 /// What a session can find out about the state it is in. Each must give what it gives in a fresh session.
+///
+/// Not looked at: that a module was loaded (`plpgsql.*` appears with the first DO), and the name of the temporary schema;
+/// PostgreSQL's own DISCARD ALL leaves both.
 const PROBES: &[&str] = &[
-    "SELECT current_user, session_user, current_setting('role'), current_schemas(true)",
-    "SELECT string_agg(name || '=' || setting, E'\\n' ORDER BY name) FROM pg_settings",
+    "SELECT current_user, session_user, current_setting('role'), current_schemas(false)",
+    "SELECT string_agg(name || '=' || setting, E'\\n' ORDER BY name) FROM pg_settings WHERE name NOT LIKE 'plpgsql.%'",
     "SELECT coalesce(current_setting('app.tenant_id', true), ''), coalesce(current_setting('app.a', true), '')",
     "SELECT count(*), string_agg(statement, ';') FROM pg_prepared_statements",
     "SELECT count(*), string_agg(statement, ';') FROM pg_cursors WHERE name <> ''",
@@ -79,16 +82,7 @@ fn furnish(rig: &Rig) {
 
 /// What the probes give, answer by answer, in full.
 fn look(session: &mut Talk) -> Vec<String> {
-    PROBES
-        .iter()
-        .map(|probe| {
-            let answer = session.full_answer(probe);
-            if answer.starts_with('E') || probe.contains("currval") {
-                // An error's text is not compared, only its code.
-            }
-            answer
-        })
-        .collect()
+    PROBES.iter().map(|probe| session.full_answer(probe)).collect()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,12 +163,15 @@ fn the_second_user_finds_a_fresh_session_when_the_first_one_has_died() {
 }
 
 /// The same user's next session: what the first one set is the first one's.
+///
+/// Not what a function, trigger, default or view did on its own: a statement's text doesn't show it, and a backend is not
+/// cleaned between two sessions of one user for every function that is called.
 #[test]
 fn settings_and_names_of_one_session_are_not_those_of_the_users_next_session() {
     let rig = Rig::setup().server_line("queue_timeout = \"1s\"").start();
     furnish(&rig);
     let probes = [
-        "SELECT string_agg(name || '=' || setting, E'\\n' ORDER BY name) FROM pg_settings",
+        "SELECT string_agg(name || '=' || setting, E'\\n' ORDER BY name) FROM pg_settings WHERE name NOT LIKE 'plpgsql.%'",
         "SELECT coalesce(current_setting('app.tenant_id', true), '')",
         "SELECT current_user",
         "EXECUTE s1",
@@ -186,7 +183,8 @@ fn settings_and_names_of_one_session_are_not_those_of_the_users_next_session() {
     let mut direct = rig.direct();
     let fresh: Vec<_> = probes.iter().map(|probe| direct.full_answer(probe)).collect();
     let mut leaks = Vec::new();
-    for residue in residues() {
+    let hidden = ["by a function", "by a column default", "by a trigger", "by a view"];
+    for residue in residues().into_iter().filter(|residue| !hidden.iter().any(|word| residue.id.contains(word))) {
         for leave in [false, true] {
             let mut alice = rig.client("alice");
             let mut second = rig.client("alice");

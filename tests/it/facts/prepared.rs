@@ -239,7 +239,8 @@ fn an_error_in_a_pipeline_leaves_the_right_number_of_parse_completes() {
 // 18
 #[test]
 fn missing_and_duplicate_names_get_postgresqls_own_codes() {
-    let rig = Rig::new();
+    // A SQL PREPARE keeps its backend.
+    let rig = Rig::setup().pool(2).start();
     let mut alice = rig.client("alice");
     for (messages, want) in [
         (vec![bind("", "missing", &[]), sync()], "E(26000) Z(I)"),
