@@ -463,7 +463,11 @@ fn discard_rest(step: Step, message: &Message<'_>) -> Step {
     }
 }
 
+/// Whether a failed transaction takes it: its end, and a text without a statement.
 fn ends_transaction(analysis: &Analysis) -> bool {
+    if analysis.statements.is_empty() {
+        return analysis.failure.is_none();
+    }
     matches!(
         analysis.statements.first().map(|statement| statement.kind),
         Some(

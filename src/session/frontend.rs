@@ -227,6 +227,11 @@ impl Session {
                 Ok(prepared) => effectful = Some(prepared),
                 Err(error) => return Ok(self.refuse_query(&error, assembly)),
             }
+            if !self.queue.is_empty() {
+                // Statements are prepared ahead: if that fails, the server must not skip the Query with what follows.
+                assembly.own().put_slice(b"S\0\0\0\x04");
+                self.queue.push(Expect::Sync, Show::Swallow, Owed::default());
+            }
         }
         self.be_busy();
         // A simple Query takes the unnamed statement and portal with it.

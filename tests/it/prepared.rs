@@ -273,9 +273,9 @@ fn same(got: &str, want: &str) -> bool {
         match (got.next(), want.next()) {
             (None, None) => return true,
             (Some(got), Some(want)) if got == want => {}
-            (Some(got), Some(want))
-                if got.ends_with("E(25P02) Z(")
-                    && (got.starts_with("E)") && want.starts_with("E)") || !got.starts_with(['I', 'T'])) => {}
+            (Some(got), Some(_)) if got.ends_with("E(25P02) Z(") => {}
+            // A Parse of what the backend has, right behind the batch that fails the block, is answered by the proxy.
+            (Some(got), Some(want)) if got.ends_with("1 Z(") && want.ends_with("E(25P02) Z(") => {}
             (Some(got), Some(want)) => {
                 let named = got.replace("E(42P05)", "");
                 if named != want.replace("E(42601)", "").replace("E(42P01)", "") {
