@@ -147,6 +147,11 @@ impl<T> ReplyQueue<T> {
         self.open
     }
 
+    /// A batch was sent whole, and its ReadyForQuery is still to come.
+    pub fn owes_ready(&self) -> bool {
+        self.entries.iter().any(|entry| matches!(entry.expect, Expect::Query | Expect::Sync))
+    }
+
     /// The server reads CopyData now.
     pub fn is_copying_in(&self) -> bool {
         self.copy_in == CopyIn::Active

@@ -22,6 +22,8 @@ pub enum ExchangeError {
     Lost(#[source] io::Error),
     #[error("the server broke the protocol: {0}")]
     Protocol(#[from] FrameError),
+    #[error("something of another session is left that the server cannot discard")]
+    Residue,
     #[error("the server did not answer within {0:?}")]
     Timeout(Duration),
 }

@@ -302,9 +302,16 @@ impl Drop for Lease {
 }
 
 impl Backend {
-    /// Discards all that PostgreSQL keeps in a session.
+    /// Discards all that PostgreSQL keeps in a session, and what DISCARD ALL leaves: the state of `random()`, and a schema
+    /// for temporary objects, which shows that there were some. A backend that has one is refused.
     async fn clean(&mut self) -> Result<(), ExchangeError> {
         self.exchange("DISCARD ALL", EXCHANGE_TIMEOUT).await?;
+        let seed = rand::random_range(-1.0..1.0);
+        let sql = format!("SELECT pg_catalog.pg_my_temp_schema(),pg_catalog.setseed({seed})");
+        let rows = self.exchange(&sql, EXCHANGE_TIMEOUT).await?;
+        if rows.first().and_then(|row| row.first()?.as_deref()) != Some("0") {
+            return Err(ExchangeError::Residue);
+        }
         self.forget();
         self.unclean = false;
         self.owner = None;

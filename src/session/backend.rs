@@ -1,5 +1,7 @@
 //! What becomes of each message of the server.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 
 use super::assembly::Assembly;
@@ -10,6 +12,7 @@ use crate::metrics::ClientState;
 use crate::pool::BackendClose;
 use crate::reply::Deliver;
 use crate::wire::frame::{self, ErrorFields, FrameError, HEADER, Header, TxStatus};
+use crate::wire::message;
 
 /// A message that must be whole before it is judged, at most (bytes). Rows, notices and descriptions are passed on as
 /// they come, whatever their size.
@@ -50,12 +53,11 @@ impl Session {
                 }
                 _ if here < header.total() => return (at, None),
                 b'A' => assembly.take(at, at + here),
-                b'S' => {
-                    if let Err(error) = self.parameter(&rest[HEADER..here]) {
-                        return (at, Some(self.broken(&error)));
-                    }
-                    assembly.take(at, at + here);
-                }
+                b'S' => match self.parameter(&rest[HEADER..here]) {
+                    Ok(None) => assembly.take(at, at + here),
+                    Ok(Some((name, value))) => message::parameter_status(assembly.own(), &name, &value),
+                    Err(error) => return (at, Some(self.broken(&error))),
+                },
                 b'E' => {
                     if let Some(event) = self.error_reply(&rest[HEADER..here], at, at + here, assembly) {
                         return (at + here, Some(event));
@@ -87,15 +89,27 @@ impl Session {
         count
     }
 
-    /// Notes a ParameterStatus that is on its way to the client.
-    fn parameter(&mut self, body: &[u8]) -> Result<(), FrameError> {
-        let Some(bound) = &mut self.bound else { return Ok(()) };
+    /// Notes a ParameterStatus that is on its way to the client. After a reset the client is told what its session goes
+    /// back to, which are the values it connected with, and not the server's defaults.
+    #[expect(clippy::type_complexity, reason = "the name and value to tell instead")]
+    fn parameter(&mut self, body: &[u8]) -> Result<Option<(Arc<str>, Arc<str>)>, FrameError> {
+        let Some(bound) = &mut self.bound else { return Ok(None) };
         bound.note_parameter(body)?;
         let (name, value) = frame::parameter_status(body)?;
         if let (Ok(name), Ok(value)) = (std::str::from_utf8(name), std::str::from_utf8(value)) {
+            let own = match &self.flow {
+                Flow::After(after) if after.resets() => self.startup.value(name).and_then(|asked| {
+                    if name == "application_name" { Some(asked.clone()) } else { self.told.at_login(name) }
+                }),
+                Flow::After(_) | Flow::Before | Flow::Open => None,
+            };
+            if let Some(own) = own.filter(|own| **own != *value) {
+                self.told.note(name, own.clone());
+                return Ok(Some((name.into(), own)));
+            }
             self.told.note(name, value.into());
         }
-        Ok(())
+        Ok(None)
     }
 
     fn expect_rest(&mut self, count: usize) {

@@ -67,7 +67,8 @@ impl Session {
             return Ok(self.refuse_extended(&refusal, assembly));
         }
         let named = !parse.name.is_empty();
-        if named && !self.queue.is_empty() && self.changes.is_statement_doubtful(statement.id()) {
+        let unsure = || self.changes.is_statement_doubtful(statement.id()) || self.queue.owes_ready();
+        if named && !self.queue.is_empty() && unsure() {
             return Ok(self.wait_before(assembly));
         }
         if statement.attention {

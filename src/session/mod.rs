@@ -41,6 +41,7 @@ use crate::net::Stream;
 use crate::pool::{Bound, Lease, Seat};
 use crate::reply::ReplyQueue;
 use crate::settings::Settings;
+use crate::sql::{DiscardTarget, Effect};
 use crate::wire::message::{self, Level};
 use context::{Context, Rules};
 use effects::{Pins, Touched};
@@ -105,6 +106,10 @@ impl Told {
         since.or_else(at_login).map(|value| &**value)
     }
 
+    fn at_login(&self, name: &str) -> Option<Arc<str>> {
+        self.greeting.iter().find(|(known, _)| **known == *name).map(|(_, value)| value.clone())
+    }
+
     fn note(&mut self, name: &str, value: Arc<str>) {
         self.since.insert(name.into(), value);
     }
@@ -157,6 +162,19 @@ struct After {
     autocommit: bool,
     /// Nothing was touched before it.
     fresh: bool,
+}
+
+impl After {
+    /// Settings go back to what they were when the session began.
+    fn resets(&self) -> bool {
+        let statements = &self.statement.analysis.statements;
+        statements.iter().flat_map(|statement| &statement.effects).any(|effect| {
+            matches!(
+                effect,
+                Effect::DiscardAll | Effect::Discard(DiscardTarget::All) | Effect::ResetAll | Effect::Reset { .. }
+            )
+        })
+    }
 }
 
 #[derive(Debug)]

@@ -353,7 +353,8 @@ fn odd_options_cannot_crash_or_inject() {
 // 38
 #[test]
 fn roles_and_settings_never_reach_the_next_client() {
-    let rig = Rig::new();
+    // A setting under a computed name pins its backend: the other client needs a second one.
+    let rig = Rig::setup().pool(2).start();
     let role = rig.role().to_owned();
     rig.superuser().query(&format!("CREATE ROLE {role}_other; GRANT {role}_other TO {role}"));
     let mut bob = rig.client("bob");

@@ -311,7 +311,7 @@ fn sixty_four_thousand_bind_messages_complete() {
 // 19
 #[test]
 fn a_bind_of_65535_parameters_completes() {
-    let rig = Rig::new();
+    let rig = Rig::setup().server_line("statement_size_max = \"2MiB\"").start();
     let mut alice = rig.client("alice");
     let list = (1..=65_535).map(|n| format!("${n}::int4")).collect::<Vec<_>>().join("),(");
     let values: Vec<Option<&str>> = vec![Some("1"); 65_535];
