@@ -98,9 +98,7 @@ impl Session {
         let (name, value) = frame::parameter_status(body)?;
         if let (Ok(name), Ok(value)) = (std::str::from_utf8(name), std::str::from_utf8(value)) {
             let own = match &self.flow {
-                Flow::After(after) if after.resets() => self.startup.value(name).and_then(|asked| {
-                    if name == "application_name" { Some(asked.clone()) } else { self.told.at_login(name) }
-                }),
+                Flow::After(after) if after.resets() => self.startup.value(name).and_then(|_| self.told.at_login(name)),
                 Flow::After(_) | Flow::Before | Flow::Open => None,
             };
             if let Some(own) = own.filter(|own| **own != *value) {

@@ -142,7 +142,31 @@ pub struct Greetings {
 pub struct Greeting {
     pub parameters: Rc<Vec<(Arc<str>, Arc<str>)>>,
     pub settings: Arc<Settings>,
+    /// The settings with the application name that a client had last: most clients of a service have the same.
+    named: Rc<RefCell<Option<Arc<Settings>>>>,
     made_at: Instant,
+}
+
+/// A parameter that is the session's own, whatever a backend said about another.
+pub(super) const APPLICATION_NAME: &str = "application_name";
+
+impl Greeting {
+    pub fn with_application_name(&self, name: &Arc<str>) -> Arc<Settings> {
+        if name.is_empty() {
+            return self.settings.clone();
+        }
+        let mut named = self.named.borrow_mut();
+        match &*named {
+            Some(settings) if settings.value(APPLICATION_NAME) == Some(name) => settings.clone(),
+            Some(_) | None => {
+                let mut values = self.settings.values().clone();
+                values.insert(APPLICATION_NAME.into(), name.clone());
+                let settings = Arc::new(Settings::from_values(values));
+                *named = Some(settings.clone());
+                settings
+            }
+        }
+    }
 }
 
 /// After so long the server is asked again: its defaults may have changed.
@@ -168,7 +192,8 @@ impl Greetings {
         if self.known.len() >= GREETINGS_MAX {
             self.known.clear();
         }
-        let greeting = Greeting { parameters: Rc::new(parameters), settings, made_at: Instant::now() };
+        let greeting =
+            Greeting { parameters: Rc::new(parameters), settings, named: Rc::default(), made_at: Instant::now() };
         self.known.insert((pool, startup), greeting.clone());
         greeting
     }

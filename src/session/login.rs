@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use super::context::{Context, Greeting};
+use super::context::{APPLICATION_NAME, Context, Greeting};
 use super::errors::{QUOTING, QuotingOff};
 use super::handle::Handle;
 use super::steps::seat_for;
@@ -23,9 +23,6 @@ use crate::wire::message::{self, Readiness};
 
 /// Backends that may turn out to be unusable before a login fails.
 const TRIES: usize = 3;
-
-/// Parameters that are the session's own, whatever a backend said about another.
-const APPLICATION_NAME: &str = "application_name";
 
 impl Session {
     /// Greets a client and makes its session. `Err`: it was told why not, as far as `pending` in the stream goes.
@@ -56,7 +53,7 @@ impl Session {
                 return Err((stream, out));
             }
         };
-        let settings = with_application_name(&greeting.settings, &application_name);
+        let settings = greeting.with_application_name(&application_name);
         for (name, value) in greeting.parameters.iter().filter(|(name, _)| &**name != APPLICATION_NAME) {
             message::parameter_status(&mut out, name, value);
         }
@@ -64,16 +61,19 @@ impl Session {
         message::backend_key_data(&mut out, key.pid, &key.secret);
         message::ready_for_query(&mut out, Readiness::Idle);
         handle.note_settings(&settings);
-        let mut told = Told { greeting: greeting.parameters.clone(), since: Default::default() };
-        if told.value(APPLICATION_NAME) != Some(&*application_name) {
-            told.note(APPLICATION_NAME, application_name);
-        }
+        let told = Told { greeting: greeting.parameters.clone(), application_name, since: Default::default() };
         Ok(Self {
             told,
             context,
             rules,
             handle,
-            client: Client { stream, unread: received, unsent: out, passing: 0, pass: Pass::Discard },
+            client: Client {
+                stream,
+                unread: if received.is_empty() { BytesMut::new() } else { received },
+                unsent: out,
+                passing: 0,
+                pass: Pass::Discard,
+            },
             user,
             database,
             seat,
@@ -103,15 +103,6 @@ impl Session {
 /// One of PostgreSQL's spellings of true: whatever else it is, it is not what we need.
 fn is_on(value: &str) -> bool {
     ["on", "true", "yes", "1"].iter().any(|word| word.eq_ignore_ascii_case(value))
-}
-
-fn with_application_name(settings: &Arc<Settings>, application_name: &Arc<str>) -> Arc<Settings> {
-    if application_name.is_empty() {
-        return settings.clone();
-    }
-    let mut values = settings.values().clone();
-    values.insert(APPLICATION_NAME.into(), application_name.clone());
-    Arc::new(Settings::from_values(values))
 }
 
 /// What the server says to a session with these settings: known already, or asked of a backend, which also tries them.

@@ -43,7 +43,7 @@ use crate::reply::ReplyQueue;
 use crate::settings::Settings;
 use crate::sql::{DiscardTarget, Effect};
 use crate::wire::message::{self, Level};
-use context::{Context, Rules};
+use context::{APPLICATION_NAME, Context, Rules};
 use effects::{Pins, Touched};
 use handle::Handle;
 use statements::{Changes, Named, Statement};
@@ -96,17 +96,23 @@ pub struct Session {
 struct Told {
     /// At login; shared with every other client that was told the same.
     greeting: Rc<Vec<(Arc<str>, Arc<str>)>>,
+    /// At login, too: it is the client's own.
+    application_name: Arc<str>,
     since: std::collections::BTreeMap<Arc<str>, Arc<str>>,
 }
 
 impl Told {
     fn value(&self, name: &str) -> Option<&str> {
         let since = self.since.get(name);
-        let at_login = || self.greeting.iter().find(|(known, _)| **known == *name).map(|(_, value)| value);
+        let greeting = || self.greeting.iter().find(|(known, _)| **known == *name).map(|(_, value)| value);
+        let at_login = || if name == APPLICATION_NAME { Some(&self.application_name) } else { greeting() };
         since.or_else(at_login).map(|value| &**value)
     }
 
     fn at_login(&self, name: &str) -> Option<Arc<str>> {
+        if name == APPLICATION_NAME {
+            return Some(self.application_name.clone());
+        }
         self.greeting.iter().find(|(known, _)| **known == *name).map(|(_, value)| value.clone())
     }
 

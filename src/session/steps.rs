@@ -47,9 +47,10 @@ impl Session {
     pub async fn run(mut self) -> CloseReason {
         let reason = loop {
             let next = match poll_fn(|cx| self.poll_relay(cx)).await {
-                Event::NeedBackend => self.acquire().await,
+                // These are boxed for the sake of sessions that are idle: they are large, and rare.
+                Event::NeedBackend => Box::pin(self.acquire()).await,
                 Event::Answered => self.answered(),
-                Event::Settle => self.settle().await,
+                Event::Settle => Box::pin(self.settle()).await,
                 Event::BackendLost(words) => self.backend_lost(&words),
                 Event::Close(reason) => Err(reason),
             };
@@ -58,7 +59,7 @@ impl Session {
             }
             self.seen_unread = 0;
         };
-        self.end(reason.clone()).await;
+        Box::pin(self.end(reason.clone())).await;
         reason
     }
 
