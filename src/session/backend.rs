@@ -98,7 +98,10 @@ impl Session {
         let (name, value) = frame::parameter_status(body)?;
         if let (Ok(name), Ok(value)) = (std::str::from_utf8(name), std::str::from_utf8(value)) {
             let own = match &self.flow {
-                Flow::After(after) if after.resets() => self.startup.value(name).and_then(|_| self.told.at_login(name)),
+                Flow::After(after) if after.resets() => {
+                    // Settings are kept by their names in lower case.
+                    self.startup.value(&name.to_ascii_lowercase()).and_then(|_| self.told.at_login(name))
+                }
                 Flow::After(_) | Flow::Before | Flow::Open => None,
             };
             if let Some(own) = own.filter(|own| **own != *value) {
