@@ -222,14 +222,16 @@ impl Proxy {
         // Set once: `supervise` runs once.
         let _ = self.service.set(service.clone());
         let stop = self.closing.subscribe();
+        let (ending, ended) = watch::channel(false);
         let sampling = tokio::spawn({
             let (service, stop) = (service.clone(), stop.clone());
             async move { service.run(stop).await }
         });
         if let Some(listener) = http {
-            let (service, stop) = (service.clone(), stop.clone());
+            // It goes last: while the proxy drains, /readyz says so.
+            let (service, ended) = (service.clone(), ended);
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            tokio::spawn(async move { admin::http::serve(listener, service, stop).await });
+            tokio::spawn(async move { admin::http::serve(listener, service, ended).await });
         }
         let watching = tokio::spawn(self.clone().watch_servers());
         let mut hangup = signal(SignalKind::hangup())?;
@@ -248,6 +250,7 @@ impl Proxy {
         }
         let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
         self.drain(&mut ends).await;
+        ending.send_replace(true);
         watching.abort();
         sampling.abort();
         Ok(())
