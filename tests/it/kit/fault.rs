@@ -246,11 +246,17 @@ mod tests {
     fn connections_end_where_the_plan_says() {
         let fault = FaultProxy::start(cluster().address());
         let login = through(&fault);
-        let mut wire = login.connect();
-        let greeting = fault.bytes().1;
-        fault.to_client(Way::end_after(greeting + 3, End::Cut));
-        wire.send(&say::query("select 1"));
+        fault.to_client(Way::end_after(3, End::Cut));
+        let mut wire = login.dial().expect("connect");
+        wire.send(&login.startup());
         assert_eq!(wire.try_read().expect_err("three bytes are no message").kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(fault.bytes().1, 3);
+
+        fault.to_client(Way::clear());
+        let mut wire = login.connect();
+        fault.to_client(Way::end_after(0, End::Cut));
+        wire.send(&say::query("select 1"));
+        assert!(wire.try_read().expect("an end between messages").is_none());
 
         fault.to_client(Way::clear());
         let mut wire = login.connect();
