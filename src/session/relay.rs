@@ -14,6 +14,9 @@ use super::handle::Signal;
 use super::{CloseReason, Event, Flow, LastWords, Session};
 use crate::net::Stream;
 
+/// Bytes read ahead from a client whose next message has to wait.
+pub(super) const READ_AHEAD_MAX: usize = 64 << 10;
+
 /// What became of a read.
 enum Read {
     Bytes(usize),
@@ -68,6 +71,19 @@ impl Session {
                         Read::End => return Poll::Ready(Event::Close(CloseReason::ClientGone)),
                         Read::Nothing => {}
                     }
+                }
+            } else if !matches!(self.flow, Flow::Open) && self.client.unread.len() < READ_AHEAD_MAX {
+                // Nothing is dealt with now, but a client that leaves is noticed. What it sent before it left is dealt
+                // with in its turn.
+                match read(&mut self.client.stream, cx, &mut scratch) {
+                    Read::Bytes(count) => {
+                        moved = true;
+                        self.client.unread.extend_from_slice(&scratch[..count]);
+                    }
+                    Read::End if self.client.unread.is_empty() => {
+                        return Poll::Ready(Event::Close(CloseReason::ClientGone));
+                    }
+                    Read::End | Read::Nothing => {}
                 }
             }
             if !moved {

@@ -12,7 +12,9 @@ use tokio::time::Instant;
 
 use super::effects::Pins;
 use super::errors::{BackendGone, Farewell, QUOTING, QuotingOff, SettingsRefused, StateUnknown, TooManySettings};
+use super::frontend::READY_IDLE;
 use super::handle::{Handle, Signal};
+use super::relay::READ_AHEAD_MAX;
 use super::{After, CloseReason, Event, Flow, LastWords, Pass, Session, encode, encode_as};
 use crate::config::PoolMode;
 use crate::fault::{Report, Severity};
@@ -36,9 +38,6 @@ const QUESTION_TRIES: usize = 4;
 
 /// What a client may take to read its last message.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Bytes read ahead from a client that waits for a backend.
-const READ_AHEAD_MAX: usize = 64 << 10;
 
 impl Session {
     /// Serves the client to the end of the session.
@@ -286,9 +285,8 @@ impl Session {
         self.wait_for_cancels().await;
         if let Some(touched) = self.touched.take() {
             let Some(bound) = &mut self.bound else { return Ok(()) };
-            if touched.is_opaque() {
-                bound.unclean = true;
-            }
+            // Until the answer is in: where the session ends without it, nobody may get the backend as it is.
+            let unclean = std::mem::replace(&mut bound.unclean, true) || touched.is_opaque();
             let questions = touched.questions(&self.settings);
             let sql = questions.sql();
             let mut rows = if sql.is_empty() { Ok(Vec::new()) } else { bound.exchange(&sql, QUESTION_TIMEOUT).await };
@@ -323,6 +321,7 @@ impl Session {
                 // Backslashes would end strings where our reading of the text says that they do not.
                 return Err(self.fatal(&QuotingOff));
             }
+            bound.unclean = unclean;
             if let Some(pins) = answer.pins {
                 let lasting = Pins::LOAD.with(Pins::AUTHORIZATION).with(Pins::UNKNOWN);
                 self.pins = pins.with(self.pins.without(lasting_complement(lasting)));
@@ -413,7 +412,7 @@ impl Session {
             if batch > 0 || !already_failed {
                 self.tell(&error);
             }
-            self.tell(b"Z\0\0\0\x05I");
+            self.tell(READY_IDLE);
         }
         if unanswered.open {
             self.tell(&error);

@@ -321,3 +321,15 @@ fn parameter_status_tells_each_client_its_own_values() {
     assert_eq!(bob.value("SHOW TimeZone"), "UTC");
     assert_eq!(bob.parameters["TimeZone"], "UTC");
 }
+
+#[test]
+fn a_session_that_ends_over_its_settings_leaves_none_of_them_to_the_users_next_one() {
+    let rig = Rig::new();
+    let mut alice = rig.client("alice");
+    let many: String = (0..300).map(|n| format!("SET app.s{n} = 'left';")).collect();
+    alice.say(&[query(&many)]);
+    assert!(alice.until_closed().ends_with("E(53400)"), "more settings than a session may have");
+    let mut next = rig.client("alice");
+    assert_eq!(next.value("SELECT coalesce(current_setting('app.s0', true), '')"), "");
+    assert_eq!(next.value("SELECT coalesce(current_setting('app.s299', true), '')"), "");
+}

@@ -262,6 +262,20 @@ fn a_client_that_dies_with_an_advisory_lock_releases_it() {
     }
 }
 
+// 30, where the proxy holds the client's next message back
+#[test]
+fn a_client_that_dies_during_a_statement_with_effects_frees_its_backend() {
+    let rig = Rig::new();
+    let mut watcher = rig.superuser();
+    let mut alice = rig.client("alice");
+    alice.say(&[query("DO $$ BEGIN PERFORM pg_sleep(300); END $$")]);
+    let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'DO %pg_sleep(300)%'";
+    rig.eventually("the statement runs", || watcher.value(sleeping) == "1");
+    alice.reset();
+    rig.eventually("the statement was cancelled", || watcher.value(sleeping) == "0");
+    assert_eq!(rig.client("bob").value("SELECT 1"), "1");
+}
+
 // 30
 #[test]
 fn a_client_that_leaves_in_a_transaction_is_rolled_back_before_reuse() {
