@@ -14,7 +14,6 @@ use super::backend::{Backend, BackendClose};
 use super::exchange::ExchangeError;
 use super::queue::{Line, Waiter};
 use super::{LeaseError, Pool};
-use crate::config::PoolMode;
 use crate::metrics::BackendState;
 use crate::reply::Settled;
 use crate::settings::Settings;
@@ -41,11 +40,6 @@ impl Seat {
 
     pub fn pool(&self) -> &Rc<Pool> {
         &self.pool
-    }
-
-    /// The user's mode of pooling.
-    pub fn mode(&self) -> PoolMode {
-        self.pool.terms.borrow().mode
     }
 
     /// A backend that is free now; the one that suits `settings` best. `None`: wait for your turn.

@@ -82,7 +82,7 @@ impl Session {
         }
         self.be_busy();
         if parse.name.is_empty() {
-            self.parse_unnamed(statement, assembly);
+            self.parse_unnamed(statement);
             message.pass(assembly);
         } else {
             self.parse_named(parse.name, statement, assembly);
@@ -106,7 +106,7 @@ impl Session {
         self.context.interned.borrow_mut().intern(parse.text, parse.types, scope, analyse)
     }
 
-    pub(super) fn parse_unnamed(&mut self, statement: Rc<Statement>, _assembly: &mut Assembly<'_>) {
+    pub(super) fn parse_unnamed(&mut self, statement: Rc<Statement>) {
         let id = statement.id();
         let session = self.unnamed.replace(statement);
         let backend = self.bound.as_mut().and_then(|bound| bound.unnamed.replace(id));
@@ -428,7 +428,7 @@ impl Session {
         let text = self.splice(&statement.analysis, parse.text, assembly);
         let spliced = Statement::private(&text, parse.types, statement.analysis.clone(), true);
         spliced.put_parse(assembly.own(), b"");
-        self.parse_unnamed(spliced, assembly);
+        self.parse_unnamed(spliced);
         Step::Done
     }
 }

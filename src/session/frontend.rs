@@ -10,7 +10,7 @@ use bytes::BufMut;
 
 use super::assembly::Assembly;
 use super::effects::{Touched, needs_attention};
-use super::refuse::{Refusing, Unsupported};
+use super::refuse::{Refusing, SYNC, Unsupported};
 use super::statements::Statement;
 use super::{After, CloseReason, Effectful, Event, Flow, Owed, Pass, Session, Undo, encode};
 use crate::metrics::ClientState;
@@ -92,13 +92,10 @@ impl Session {
                 Err(error) => return (at, Some(protocol(error))),
             }
         }
-        let event = if self.queue.is_empty() && matches!(self.flow, Flow::Before) {
+        if self.queue.is_empty() && matches!(self.flow, Flow::Before) {
             self.reopen();
-            None
-        } else {
-            None
-        };
-        (at, event)
+        }
+        (at, None)
     }
 
     pub(super) fn pass_client_rest(&mut self, bytes: &[u8], assembly: &mut Assembly<'_>) -> usize {
@@ -229,7 +226,7 @@ impl Session {
             }
             if !self.queue.is_empty() {
                 // Statements are prepared ahead: if that fails, the server must not skip the Query with what follows.
-                assembly.own().put_slice(b"S\0\0\0\x04");
+                assembly.own().put_slice(SYNC);
                 self.queue.push(Expect::Sync, Show::Swallow, Owed::default());
             }
         }

@@ -12,7 +12,7 @@ use crate::fault::{Fault, Report, Severity, SqlState};
 use crate::policy::RESERVED_PREFIX;
 use crate::reply::{Expect, Show};
 
-const SYNC: &[u8] = b"S\0\0\0\x04";
+pub(super) const SYNC: &[u8] = b"S\0\0\0\x04";
 /// A Bind of a statement that never exists: the server refuses it in every state, and aborts an open transaction.
 const POISON: &[u8] = b"B\0\0\0\x19\0__pgw_refused\0\0\0\0\0\0\0";
 
