@@ -8,7 +8,7 @@
 //! | 3 life | `session`, `admin`, `proxy` | one client's life; console and metrics; accept, reload, drain |
 //! | 2 resources | `net`, `auth`, `pool`, `audit`, `topology`, `cluster` | sockets, TLS, login, backends, health |
 //! | 1 decisions | `sql`, `policy`, `route`, `reply`, `scram`, `settings` | pure: no socket, no clock, no tokio |
-//! | 0 words | `wire`, `config`, `fault`, `metrics` | protocol, plain validated config, errors |
+//! | 0 words | `wire`, `tenant`, `config`, `fault`, `metrics` | protocol, plain validated config, errors |
 #![forbid(unsafe_code)]
 
 pub mod admin;
@@ -30,5 +30,6 @@ pub mod scram;
 pub mod session;
 pub mod settings;
 pub mod sql;
+pub mod tenant;
 pub mod topology;
 pub mod wire;

@@ -9,6 +9,7 @@ mod problem;
 mod raw;
 mod read;
 pub mod reference;
+mod tenancy;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -26,6 +27,10 @@ use check::Checker;
 pub use problem::{Problem, Problems};
 use raw::RawConfig;
 use read::{Reader, Section as _, read_table};
+pub use tenancy::{
+    BaseRole, ContextKind, Isolation, Limits, Rewrite, Role, RowIsolation, SealKey, ServerLogin, Tenancy, Tenant,
+    TenantPlace, TenantsOf,
+};
 
 /// A configuration without problems, and what is unwise in it.
 #[derive(Debug, Clone, PartialEq)]
