@@ -102,7 +102,7 @@ impl Session {
                     // Settings are kept by their names in lower case.
                     self.startup.value(&name.to_ascii_lowercase()).and_then(|_| self.told.at_login(name))
                 }
-                Flow::After(_) | Flow::Before | Flow::Open => None,
+                Flow::After(_) | Flow::Before | Flow::Leaving | Flow::Open => None,
             };
             if let Some(own) = own.filter(|own| **own != *value) {
                 self.told.note(name, own.clone());
@@ -274,12 +274,18 @@ impl Session {
     /// All of a read is dealt with: is it time for something else?
     pub(super) fn at_boundary(&mut self) -> Option<Event> {
         if !self.queue.is_empty() {
-            return None;
+            let ends = matches!(self.flow, Flow::Leaving) && self.queue.is_copying_in();
+            return ends.then_some(Event::Close(CloseReason::Terminated));
         }
         match &self.flow {
             Flow::Open => {}
             Flow::Before => self.reopen(),
             Flow::After(_) => return Some(Event::Answered),
+            Flow::Leaving => {
+                // What is left to ask of the server nobody needs any more: a backend that was touched is cleaned.
+                let _ = self.after_transaction();
+                return Some(Event::Close(CloseReason::Terminated));
+            }
         }
         self.after_transaction()
     }

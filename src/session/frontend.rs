@@ -140,7 +140,7 @@ impl Session {
                 Ok(Step::Done)
             }
             b'c' | b'f' => Ok(self.copy_end(message, assembly)),
-            b'X' => Ok(Step::Event(Event::Close(CloseReason::Terminated))),
+            b'X' => Ok(self.terminate(assembly)),
             b'F' => Ok(self.refuse_query(&Unsupported::FunctionCall, assembly)),
             b'p' => Ok(Step::Event(Event::Close(CloseReason::Protocol(
                 "a password message came after the login".to_owned(),
@@ -308,6 +308,18 @@ impl Session {
             self.changes.end_batch();
         }
         Step::Done
+    }
+
+    /// The server finishes what was sent before a Terminate. A COPY that waits for data ends unfinished.
+    fn terminate(&mut self, assembly: &mut Assembly<'_>) -> Step {
+        if self.queue.is_empty() || self.queue.is_copying_in() {
+            return Step::Event(Event::Close(CloseReason::Terminated));
+        }
+        if self.queue.is_open() {
+            assembly.own().put_slice(FLUSH);
+        }
+        self.flow = Flow::Leaving;
+        Step::Answer
     }
 
     pub(super) fn takes_copy(&self) -> bool {

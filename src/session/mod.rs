@@ -158,6 +158,8 @@ enum Flow {
     Before,
     /// A statement with effects is under way: it must be answered first.
     After(Box<After>),
+    /// The client said Terminate: what it sent before is finished first, whether it still listens or not.
+    Leaving,
 }
 
 /// What is to be done when a statement with effects has been answered.

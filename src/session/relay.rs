@@ -13,6 +13,7 @@ use super::assembly::Assembly;
 use super::handle::Signal;
 use super::{CloseReason, Event, Flow, LastWords, Session};
 use crate::net::Stream;
+use crate::wire::frame::Header;
 
 /// Bytes read ahead from a client whose next message has to wait.
 pub(super) const READ_AHEAD_MAX: usize = 64 << 10;
@@ -72,7 +73,7 @@ impl Session {
                         Read::Nothing => {}
                     }
                 }
-            } else if !matches!(self.flow, Flow::Open) && self.client.unread.len() < READ_AHEAD_MAX {
+            } else if matches!(self.flow, Flow::Before | Flow::After(_)) && self.client.unread.len() < READ_AHEAD_MAX {
                 // Nothing is dealt with now, but a client that leaves is noticed. What it sent before it left is dealt
                 // with in its turn.
                 match read(&mut self.client.stream, cx, &mut scratch) {
@@ -130,7 +131,10 @@ impl Session {
         if (!self.client.unsent.is_empty() || self.client.stream.buffers_writes())
             && push(&mut self.client.stream, cx, &mut self.client.unsent).is_err()
         {
-            return Some(Event::Close(CloseReason::ClientGone));
+            self.client.unsent.clear();
+            if !self.has_taken_leave() {
+                return Some(Event::Close(CloseReason::ClientGone));
+            }
         }
         let bound = self.bound.as_mut()?;
         let bound = &mut **bound;
@@ -223,10 +227,28 @@ impl Session {
         let mut assembly = Assembly::new(bytes, out);
         let (consumed, event) = self.take_replies(bytes, &mut assembly);
         let sent = assembly.finish();
-        if !sent.is_empty() && send(&mut self.client.stream, cx, sent, &mut self.client.unsent).is_err() {
+        let lost = !sent.is_empty() && send(&mut self.client.stream, cx, sent, &mut self.client.unsent).is_err();
+        if lost && !self.has_taken_leave() {
             return (consumed, Some(Event::Close(CloseReason::ClientGone)));
         }
         (consumed, event)
+    }
+
+    /// The client said Terminate, behind requests that are still to be dealt with: these are finished, as PostgreSQL does,
+    /// though the client listens no more.
+    pub(super) fn has_taken_leave(&self) -> bool {
+        if matches!(self.flow, Flow::Leaving) {
+            return true;
+        }
+        let mut rest = self.client.unread.get(self.client.passing..).unwrap_or_default();
+        while let Ok(Some(header)) = Header::read(rest, self.rules.config.server.message_size_max) {
+            match rest.get(header.total()..) {
+                Some(_) if header.tag == b'X' => return true,
+                Some(after) => rest = after,
+                None => return false,
+            }
+        }
+        false
     }
 
     /// Bytes of our own for the client, behind what it has been sent already.

@@ -176,6 +176,7 @@ impl Session {
                     Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                         self.client.unread.extend_from_slice(buffer.filled());
                     }
+                    Poll::Ready(Ok(()) | Err(_)) if self.has_taken_leave() => break,
                     Poll::Ready(Ok(()) | Err(_)) => {
                         return Poll::Ready(Err(NoBackend::Close(CloseReason::ClientGone)));
                     }
@@ -419,6 +420,9 @@ impl Session {
         }
         self.let_go(Some(reason));
         self.touched = None;
+        if matches!(self.flow, Flow::Leaving) {
+            return Err(CloseReason::Terminated);
+        }
         self.reopen();
         Ok(())
     }

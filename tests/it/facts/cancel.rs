@@ -319,6 +319,54 @@ fn a_client_that_leaves_in_a_transaction_is_rolled_back_before_reuse() {
     }
 }
 
+// 30
+#[test]
+fn what_was_sent_before_a_terminate_is_finished() {
+    let rig = Rig::new();
+    let mut watcher = rig.superuser();
+    watcher.query("CREATE TABLE left_behind (i int); GRANT ALL ON left_behind TO PUBLIC");
+    let noisy = "BEGIN FOR i IN 1..6 LOOP RAISE NOTICE 'on'; PERFORM pg_sleep(0.05); END LOOP; \
+                 INSERT INTO left_behind VALUES (1); END";
+    watcher.query(&format!("CREATE FUNCTION noisy() RETURNS void LANGUAGE plpgsql AS $$ {noisy} $$"));
+    let slow = "INSERT INTO left_behind SELECT 1 FROM pg_sleep(0.3)";
+    let requests = [
+        ("a slow query", query(slow), 1),
+        ("a query behind a slow one", [query(slow), query("INSERT INTO left_behind VALUES (1)")].concat(), 2),
+        ("a batch", [run(slow, &[]), sync()].concat(), 1),
+        ("a batch without its Sync", run(slow, &[]), 0),
+        ("a transaction that stays open", [query("BEGIN"), query(slow)].concat(), 0),
+        ("one with effects", query("DO $$ BEGIN PERFORM pg_sleep(0.3); INSERT INTO left_behind VALUES (1); END $$"), 1),
+        ("one that speaks to a client that is gone", query("SELECT noisy()"), 1),
+        ("one with effects that does", query(&format!("DO $$ {noisy} $$")), 1),
+        ("a COPY without its data", query("COPY left_behind FROM STDIN"), 0),
+    ];
+    let mut want = 0;
+    for (what, request, rows) in requests {
+        for leave in ["close", "reset", "stay", "wait"] {
+            let mut bob = rig.client("bob");
+            let mut alice = rig.client("alice");
+            if leave == "wait" {
+                bob.query("BEGIN");
+            }
+            alice.say(&[request.clone(), terminate()]);
+            match leave {
+                "close" => drop(alice),
+                "reset" => alice.reset(),
+                "stay" => drop(alice.until_closed()),
+                _ => {
+                    drop(alice);
+                    thread::sleep(Duration::from_millis(50));
+                    bob.query("COMMIT");
+                }
+            }
+            want += rows;
+            rig.eventually(&format!("{what}, {leave}: {want} rows"), || {
+                bob.value("SELECT count(*) FROM left_behind") == want.to_string()
+            });
+        }
+    }
+}
+
 // 31
 #[test]
 fn a_backend_that_died_idle_is_never_handed_out() {
