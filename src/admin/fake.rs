@@ -186,6 +186,8 @@ fn config() -> Config {
         secret: Some(UserSecret::Plain(Secret::new("hunter2"))),
         cert_cn: None,
         databases: vec![],
+        tenants: Default::default(),
+        role: None,
         server_user: "app".into(),
         server_password: Some(Secret::new("hunter2")),
         server_auth: ServerAuth { md5: Permit::Accept, cleartext: Permit::Refuse },
@@ -210,6 +212,7 @@ fn config() -> Config {
         shard: "main".into(),
         server_database: name.into(),
         connections_max: 80,
+        tenancy: None,
     };
     let node = Node {
         address: NodeAddress::Tcp { host: "127.0.0.1".into(), port: 5432 },
@@ -247,6 +250,8 @@ fn config() -> Config {
         },
         log: Log { level: LogLevel::Info, format: LogFormat::Auto, connections: true, disconnections: true },
         shards: BTreeMap::from([("main".into(), Shard { name: "main".into(), primary: node })]),
+        tenants: Default::default(),
+        roles: Default::default(),
         databases: ["archive", "billing"].map(|name| (name.into(), Arc::new(database(name)))).into(),
         users: [app, reports].map(|user| (user.name.clone(), Arc::new(user))).into(),
     }

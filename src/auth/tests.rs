@@ -19,6 +19,8 @@ fn user(name: &str, secret: Option<UserSecret>) -> User {
         secret,
         cert_cn: None,
         databases: Vec::new(),
+        tenants: TenantsOf::None,
+        role: None,
         server_user: name.into(),
         server_password: None,
         server_auth: ServerAuth { md5: Permit::Refuse, cleartext: Permit::Refuse },
@@ -59,6 +61,7 @@ fn config() -> Config {
         shard: "main".into(),
         server_database: name.into(),
         connections_max: 10,
+        tenancy: None,
     };
     Config {
         source: PathBuf::new(),
@@ -86,6 +89,8 @@ fn config() -> Config {
         admin: Admin { database: "pgwarden".into(), admins: vec!["adm".into()], viewers: Vec::new(), http: None },
         log: Log { level: LogLevel::Info, format: LogFormat::Auto, connections: false, disconnections: false },
         shards: BTreeMap::new(),
+        tenants: Default::default(),
+        roles: Default::default(),
         databases: ["billing", "other"].map(|name| (name.into(), Arc::new(database(name)))).into(),
         users: users.drain(..).map(|user| (user.name.clone(), Arc::new(user))).collect(),
     }

@@ -5,6 +5,7 @@
 //! the configuration names; opens no sockets.
 
 mod files;
+mod tenancy;
 mod users;
 
 pub(super) use files::{read_bounded, reason};
@@ -15,7 +16,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::problem::{Place, Problem, any_of, nearest, quoted};
-use super::raw::{RawAdmin, RawConfig, RawDatabase, RawKeepalive, RawLog, RawNode, RawServer, RawShard, RawTls};
+use super::raw::{
+    RawAdmin, RawConfig, RawDatabase, RawKeepalive, RawLog, RawNode, RawPool, RawServer, RawShard, RawTls,
+};
 use super::read::{Field, Named};
 use super::value::{FilePath, size_text};
 use super::{
@@ -44,15 +47,19 @@ impl<'a> Checker<'a> {
         let server = self.server(raw.server.value().unwrap_or(&RawServer::default()));
         let tls = self.tls(&raw.tls);
         let shards = self.shards(&raw.shards);
-        let databases = self.databases(&raw.databases, &raw.shards);
-        let users = self.users(raw, &server);
+        let pool = raw.pool.value().cloned().unwrap_or_default();
+        let databases = self.databases(&raw.databases, &raw.shards, &pool);
+        let tenants = self.tenants(&raw.tenants, &databases);
+        let roles = self.roles(raw);
+        let users = self.users(raw, &server, &roles);
         let admin = self.admin(raw, &server);
         let log = log(raw.log.value().unwrap_or(&RawLog::default()));
         self.pools_against_databases(raw, &users, &databases);
         if !self.problems.is_empty() {
             return None;
         }
-        Some(Config { source: self.file.to_path_buf(), server, tls, admin, log, shards, databases, users })
+        let source = self.file.to_path_buf();
+        Some(Config { source, server, tls, admin, log, shards, databases, tenants, roles, users })
     }
 
     fn server(&mut self, raw: &RawServer) -> Server {
@@ -251,6 +258,7 @@ impl<'a> Checker<'a> {
         &mut self,
         field: &Field<Named<RawDatabase>>,
         shards: &Field<Named<RawShard>>,
+        pool: &RawPool,
     ) -> BTreeMap<Arc<str>, Arc<Database>> {
         if field.is_absent() || field.value().is_some_and(|databases| databases.0.is_empty()) {
             let place = Place::root().child("databases", None);
@@ -276,7 +284,8 @@ impl<'a> Checker<'a> {
             let Some(shard) = shard else { continue };
             let server_database = raw.server_database.value().map_or_else(|| name.clone(), |name| name.0.clone());
             let connections_max = raw.connections_max().get();
-            let database = Database { name: name.clone(), shard, server_database, connections_max };
+            let tenancy = self.tenancy(&raw.tenancy, pool).map(Arc::new);
+            let database = Database { name: name.clone(), shard, server_database, connections_max, tenancy };
             databases.insert(name.clone(), Arc::new(database));
         }
         databases

@@ -99,6 +99,10 @@ pub struct Config {
     pub shards: BTreeMap<Arc<str>, Shard>,
     /// Databases by the name that clients ask for.
     pub databases: BTreeMap<Arc<str>, Arc<Database>>,
+    /// Tenants of the file by name; a tenancy's directory may have more.
+    pub tenants: BTreeMap<Arc<str>, Arc<Tenant>>,
+    /// Roles by name, the built-in ones included.
+    pub roles: BTreeMap<Arc<str>, Arc<Role>>,
     /// Users by the name that clients log in with.
     pub users: BTreeMap<Arc<str>, Arc<User>>,
 }
@@ -301,6 +305,8 @@ pub struct Database {
     pub server_database: Arc<str>,
     /// Backends in all, over users and workers.
     pub connections_max: usize,
+    /// Absent: it has no tenants.
+    pub tenancy: Option<Arc<Tenancy>>,
 }
 
 /// A user as clients log in, and how the proxy logs in for them.
@@ -312,7 +318,10 @@ pub struct User {
     pub cert_cn: Option<Arc<str>>,
     /// Databases the user may open; empty: all.
     pub databases: Vec<Arc<str>>,
-    /// Role on the server.
+    pub tenants: TenantsOf,
+    /// What a user of tenants may do; absent for all others.
+    pub role: Option<Arc<Role>>,
+    /// Role on the server; not used for a user of tenants, nor are `server_password`, `server_auth` and `pool`.
     pub server_user: Arc<str>,
     pub server_password: Option<Secret>,
     /// Weaker methods the proxy may answer when the server asks for them.

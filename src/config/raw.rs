@@ -5,8 +5,10 @@
 use std::net::SocketAddr;
 
 use super::read::{Named, section};
+use super::value::{ContextWord, IsolationWord, KeyText, RewriteWord};
 use super::value::{EnvName, FilePath, Host, Moment, Name, Size, Span, SpanOrZero, Verifier, WeakAuth, Whole};
-use super::{ClientTlsMode, LogFormat, LogLevel, PoolMode, Secret, ServerTlsMode, SessionState, TlsVersion};
+use super::{BaseRole, ClientTlsMode, LogFormat, LogLevel, PoolMode, Secret, ServerTlsMode, SessionState, TlsVersion};
+use crate::tenant::KeyType;
 
 section! {
     /// The whole file.
@@ -18,6 +20,8 @@ section! {
         pool: RawPool,
         shards: Named<RawShard>,
         databases: Named<RawDatabase>,
+        tenants: Named<RawTenant>,
+        roles: Named<RawRole>,
         users: Named<RawUser>,
     }
 }
@@ -195,6 +199,137 @@ section! {
         server_database: Name,
         /// Server connections to it in all, over all users and workers. Keep the sum below the server's `max_connections`.
         connections_max: Whole<1, 100_000> = "80",
+        /// How its tenants are kept apart. Absent: it has none, and every user sees what the server lets its role see.
+        tenancy: RawTenancy,
+    }
+}
+
+section! {
+    /// How a database keeps its tenants apart: `[databases.NAME.tenancy]`.
+    struct RawTenancy {
+        /// `"row"`: shared tables with a tenant column, under row security. `"schema"`: a schema and a server role for each
+        /// tenant. `"database"`: a database and a server role for each tenant.
+        isolation: IsolationWord = r#""row""#,
+        /// What tells the server whose rows a session may see (row isolation). `"sealed"`: state that nobody but pgwarden
+        /// can set. `"setting"`: a plain setting, for databases whose policies read one; only as strong as pgwarden's
+        /// reading of every statement.
+        context: ContextWord = r#""sealed""#,
+        /// The setting's name, such as `"app.tenant_id"`. Required with `context = "setting"`.
+        setting: Name,
+        /// Name of the tenant column (row isolation).
+        column: Name = r#""tenant_id""#,
+        /// Type of the tenant column (row isolation).
+        key_type: KeyType = r#""bigint""#,
+        /// Schemas in which tenants may name relations; also the `search_path` of their sessions (row isolation).
+        schemas: Vec<Name> = r#"["public"]"#,
+        /// Role on the server that all tenants share (row isolation, required there).
+        server_user: Name,
+        /// Password of that role on the server.
+        server_password: Secret,
+        /// File that holds it; one newline at its end is dropped.
+        server_password_file: FilePath,
+        /// Environment variable that holds it.
+        server_password_env: EnvName,
+        /// Weaker methods that pgwarden may answer when the server asks for them: `"md5"`, `"cleartext"`. SCRAM always works.
+        server_auth: Vec<WeakAuth> = "[]",
+        /// File of the keys that seal the context, a line each: `epoch:` and 64 hexadecimal digits. The first is in use;
+        /// the others are still valid in the database. Required with `context = "sealed"`.
+        keys_file: FilePath,
+        /// Functions of the database's own that tenants may call, such as `"public.add_tax"`.
+        functions: Vec<Name> = "[]",
+        /// Which statements get the tenant's predicate and column added (row isolation). `"off"`: none; the database's row
+        /// security does all. `"tables"`: those that name one of `rewrite_tables`. `"all"`: all.
+        rewrite: RewriteWord = r#""off""#,
+        /// See `rewrite`.
+        rewrite_tables: Vec<Name> = "[]",
+        /// Serve tenants although `pgwarden doctor` finds holes in the database's wall.
+        danger_open_wall: bool = "false",
+        /// Further tenants and users, kept in the database itself.
+        directory: RawDirectory,
+        /// What differs from `[pool]` for the pools of its tenants.
+        pool: RawPool,
+    }
+}
+
+section! {
+    /// The tables `pgwarden.tenants` and `pgwarden.users` of the database are read at start and followed.
+    struct RawDirectory {
+        /// Role on the server that may read them, and nothing else. Required.
+        server_user: Name,
+        /// Password of that role.
+        server_password: Secret,
+        /// File that holds it; one newline at its end is dropped.
+        server_password_file: FilePath,
+        /// Environment variable that holds it.
+        server_password_env: EnvName,
+        /// Weaker methods that pgwarden may answer when the server asks for them: `"md5"`, `"cleartext"`. SCRAM always works.
+        server_auth: Vec<WeakAuth> = "[]",
+    }
+}
+
+section! {
+    /// A tenant by a name of your choice.
+    struct RawTenant {
+        /// The database it is in; that has a `tenancy`. Absent: the only one with tenants.
+        database: Name,
+        /// Value of the tenant column in its rows (row isolation, required there): `"42"`, a UUID or a text.
+        key: KeyText,
+        /// Its schema (schema isolation). Absent: the tenant's name.
+        schema: Name,
+        /// Its database on the server (database isolation). Absent: the tenant's name.
+        server_database: Name,
+        /// Its role on the server (schema and database isolation). Absent: the tenant's name.
+        server_user: Name,
+        /// Password of that role.
+        server_password: Secret,
+        /// File that holds it; one newline at its end is dropped.
+        server_password_file: FilePath,
+        /// Environment variable that holds it.
+        server_password_env: EnvName,
+        /// Weaker methods that pgwarden may answer when the server asks for them: `"md5"`, `"cleartext"`. SCRAM always works.
+        server_auth: Vec<WeakAuth> = "[]",
+        /// `false`: its users cannot log in, and their sessions end.
+        enabled: bool = "true",
+        /// What it may use at once, over all its users.
+        limits: RawLimits,
+    }
+}
+
+section! {
+    /// Limits of a tenant: `limits = { transactions = 10, statement_time = "30s" }`. An absent one does not limit.
+    struct RawLimits {
+        /// Client connections; more are refused with SQLSTATE 53300.
+        connections: Whole<1, 1_000_000>,
+        /// Transactions at once, which is server connections; more wait in the queue.
+        transactions: Whole<1, 100_000>,
+        /// Statements a second, with bursts of as many; more fail with SQLSTATE 53400.
+        statements_per_second: Whole<1, 10_000_000>,
+        /// A statement that runs for longer is cancelled with SQLSTATE 57014.
+        statement_time: Span,
+        /// A transaction that lasts longer is rolled back, and its session ends, with SQLSTATE 25P03.
+        transaction_time: Span,
+        /// A session that is silent for longer inside a transaction ends with SQLSTATE 25P03.
+        idle_in_transaction_time: Span,
+        /// Rows of one statement's result; it is cancelled at more, with SQLSTATE 53400.
+        rows: Whole<1, 4_000_000_000>,
+        /// Bytes of one statement's result; it is cancelled at more, with SQLSTATE 53400.
+        bytes: Size<1, 1_073_741_824>,
+    }
+}
+
+section! {
+    /// A role by a name of your choice, made from a built-in one: `reader`, `writer`, `owner`, `operator`.
+    struct RawRole {
+        /// The role that it begins as.
+        base: BaseRole = r#""reader""#,
+        /// Kinds of statements that it may run beyond those of `base`.
+        allow: Vec<Name> = "[]",
+        /// Kinds of statements of `base` that it may not run.
+        deny: Vec<Name> = "[]",
+        /// Relations that it may name. Absent: all.
+        tables: Vec<Name>,
+        /// Functions of the database's own that it may call, beyond those of the tenancy.
+        functions: Vec<Name> = "[]",
     }
 }
 
@@ -221,6 +356,15 @@ section! {
         cert_cn: Name,
         /// Databases that the user may open. Absent or empty: all.
         databases: Vec<Name> = "[]",
+        /// The tenant that the user belongs to, and works as.
+        tenant: Name,
+        /// Tenants that an operator may work as, one at a time: the login name is `USER@TENANT`.
+        tenants: Vec<Name>,
+        /// An operator of all tenants.
+        all_tenants: bool = "false",
+        /// What the user may do in a database with tenants: `"reader"`, `"writer"`, `"owner"`, `"operator"` or one of
+        /// `[roles]`. Absent: `"writer"` with `tenant`, `"operator"` otherwise.
+        role: Name,
         /// Role on the server. Absent: the same name.
         server_user: Name,
         /// Password of the role on the server. Absent: the user's own, where it is given as a password and not as a verifier.

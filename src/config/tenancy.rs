@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Secret, ServerAuth};
+use super::{PoolSettings, Secret, ServerAuth};
 use crate::tenant::{KeyType, TenantKey};
 
 /// How a database keeps its tenants apart.
@@ -19,6 +19,8 @@ pub struct Tenancy {
     pub directory: Option<ServerLogin>,
     /// Serve tenants although the database's wall was found to have holes.
     pub danger_open_wall: bool,
+    /// Of its tenants' pools.
+    pub pool: PoolSettings,
 }
 
 #[derive(Debug, Clone, PartialEq)]

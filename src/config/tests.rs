@@ -2,6 +2,7 @@
 
 mod files;
 mod relations;
+mod tenancy;
 mod values;
 
 use std::fs;

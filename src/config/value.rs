@@ -12,7 +12,10 @@ use toml::de::DeValue;
 
 use super::problem::{any_of, nearest, quoted};
 use super::read::{Mismatch, Scalar, valid_name};
-use super::{ClientTlsMode, LogFormat, LogLevel, Permit, PoolMode, Secret, ServerTlsMode, SessionState, TlsVersion};
+use super::{
+    BaseRole, ClientTlsMode, LogFormat, LogLevel, Permit, PoolMode, Secret, ServerTlsMode, SessionState, TlsVersion,
+};
+use crate::tenant::KeyType;
 
 impl Mismatch {
     fn meant(text: impl Into<String>) -> Self {
@@ -480,6 +483,51 @@ pub(crate) enum WeakAuth {
     Cleartext,
 }
 
+/// `isolation` of a tenancy, by its word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IsolationWord {
+    Row,
+    Schema,
+    Database,
+}
+
+/// `context` of a tenancy, by its word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ContextWord {
+    Sealed,
+    Setting,
+}
+
+/// `rewrite` of a tenancy, by its word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RewriteWord {
+    Off,
+    Tables,
+    All,
+}
+
+/// A tenant's key as text; its type is the tenancy's to check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeyText(pub Arc<str>);
+
+impl Scalar for KeyText {
+    fn accepts() -> String {
+        "the key as a string".to_owned()
+    }
+
+    fn example() -> &'static str {
+        r#""42""#
+    }
+
+    fn parse(value: &DeValue<'_>) -> Result<Self, Mismatch> {
+        match value {
+            DeValue::String(text) if !text.is_empty() => Ok(Self(Arc::from(text.as_ref()))),
+            DeValue::Integer(number) => Err(Mismatch::meant(quoted(number.as_str()))),
+            _ => Err(Mismatch::default()),
+        }
+    }
+}
+
 impl From<bool> for Permit {
     fn from(accept: bool) -> Self {
         if accept { Self::Accept } else { Self::Refuse }
@@ -534,3 +582,14 @@ choice!(
     "verify-full" => Self::VerifyFull,
 );
 choice!(WeakAuth, "md5" => Self::Md5, "cleartext" => Self::Cleartext);
+choice!(IsolationWord, "row" => Self::Row, "schema" => Self::Schema, "database" => Self::Database);
+choice!(ContextWord, "sealed" => Self::Sealed, "setting" => Self::Setting);
+choice!(RewriteWord, "off" => Self::Off, "tables" => Self::Tables, "all" => Self::All);
+choice!(KeyType, "bigint" => Self::Bigint, "int" => Self::Int, "uuid" => Self::Uuid, "text" => Self::Text);
+choice!(
+    BaseRole,
+    "reader" => Self::Reader,
+    "writer" => Self::Writer,
+    "owner" => Self::Owner,
+    "operator" => Self::Operator,
+);

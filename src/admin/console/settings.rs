@@ -3,6 +3,9 @@
 //! Each table of the configuration is taken apart by name: a key that is added there must be listed here, or be left out in
 //! plain sight. Passwords and verifiers appear as `<secret>`, whatever they are.
 
+#[path = "settings_tenancy.rs"]
+mod tenancy;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::Path;
@@ -15,10 +18,11 @@ use crate::config::{
     PoolSettings, Server, ServerAuth, ServerTls, ServerTlsMode, SessionState, Shard, TlsVersion, User, UserSecret,
     reference,
 };
+use tenancy::{of_tenants, role_keys, tenancy_keys, tenant_keys};
 
 /// Key, value, default, changeable.
 pub fn rows(config: &Config) -> Vec<Row> {
-    let Config { source, server, tls, admin, log, shards, databases, users } = config;
+    let Config { source, server, tls, admin, log, shards, databases, tenants, roles, users } = config;
     let mut list = List { rows: Vec::new(), defaults: reference::defaults(), template: None };
     let source = Cell::text(source.display().to_string());
     list.rows.push(vec![Cell::word("config_file"), source, Cell::Null, Cell::word(AT_START)]);
@@ -33,12 +37,21 @@ pub fn rows(config: &Config) -> Vec<Row> {
         node_keys(&mut list, &format!("shards.{name}.primary"), primary);
     }
     for (name, database) in databases {
-        let Database { name: _, shard, server_database, connections_max } = &**database;
+        let Database { name: _, shard, server_database, connections_max, tenancy } = &**database;
         let table = format!("databases.{name}");
         list.template = Some("databases.NAME");
         list.add(&table, "shard", RELOAD, shard);
         list.add(&table, "server_database", RELOAD, server_database);
         list.add(&table, "connections_max", RELOAD, connections_max);
+        if let Some(tenancy) = tenancy {
+            tenancy_keys(&mut list, &format!("{table}.tenancy"), tenancy);
+        }
+    }
+    for (name, tenant) in tenants {
+        tenant_keys(&mut list, &format!("tenants.{name}"), tenant);
+    }
+    for (name, role) in roles {
+        role_keys(&mut list, &format!("roles.{name}"), role);
     }
     for (name, user) in users {
         list.template = Some("users.NAME");
@@ -194,6 +207,8 @@ fn user_keys(list: &mut List, table: &str, user: &User) {
         secret,
         cert_cn,
         databases,
+        tenants,
+        role,
         server_user,
         server_password,
         server_auth: ServerAuth { md5, cleartext },
@@ -210,6 +225,7 @@ fn user_keys(list: &mut List, table: &str, user: &User) {
     }
     list.add(table, "cert_cn", RELOAD, cert_cn.as_deref().unwrap_or(""));
     list.add(table, "databases", RELOAD, joined(databases));
+    of_tenants(list, table, tenants, role.as_ref());
     list.add(table, "server_user", RELOAD, server_user);
     list.add(table, "server_password", RELOAD, if server_password.is_some() { REDACTED } else { "" });
     let weaker = [("md5", md5), ("cleartext", cleartext)];

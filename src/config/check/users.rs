@@ -3,18 +3,24 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::tenancy::auth;
 use super::{Checker, Place, Server, entries, names_of, only_local};
 use crate::config::problem::{any_of, quoted};
 use crate::config::raw::{RawAdmin, RawConfig, RawPool, RawUser};
 use crate::config::read::{Field, Named};
-use crate::config::value::{EnvName, FilePath, Verifier, WeakAuth, valid_password, verifier_form};
-use crate::config::{Database, PoolSettings, Secret, ServerAuth, User, UserSecret};
+use crate::config::value::{EnvName, FilePath, Verifier, valid_password, verifier_form};
+use crate::config::{Database, PoolSettings, Role, Secret, TenantsOf, User, UserSecret};
 
 /// Fewest iterations that PostgreSQL itself uses (RFC 7677 asks for at least as many).
 const ITERATIONS_USUAL: u32 = 4096;
 
 impl Checker<'_> {
-    pub(super) fn users(&mut self, raw: &RawConfig, server: &Server) -> BTreeMap<Arc<str>, Arc<User>> {
+    pub(super) fn users(
+        &mut self,
+        raw: &RawConfig,
+        server: &Server,
+        roles: &BTreeMap<Arc<str>, Arc<Role>>,
+    ) -> BTreeMap<Arc<str>, Arc<User>> {
         if raw.users.is_absent() || raw.users.value().is_some_and(|users| users.0.is_empty()) {
             let place = Place::root().child("users", None);
             self.problem(&place, None, "a user", "write [users.NAME] with a verifier; make one with: pgwarden passwd");
@@ -30,7 +36,13 @@ impl Checker<'_> {
             let databases = self.databases_of(name, user, raw);
             let only_console = !databases.is_empty() && databases.iter().all(|database| *database == console(raw));
             let server_password = self.server_password(user, secret.as_ref());
-            if server_password.is_none() && needs_server_password(user, secret.as_ref()) && !only_console {
+            let (tenants, role) = self.tenants_of(user, raw, roles);
+            let of_tenant = tenants != TenantsOf::None;
+            if of_tenant {
+                self.no_role_of_its_own(user);
+            }
+            if server_password.is_none() && !of_tenant && needs_server_password(user, secret.as_ref()) && !only_console
+            {
                 let expected = "a password for the server: a verifier cannot log in there";
                 let hint = "write server_password_file, unless the server asks for none (certificate, peer, trust)";
                 self.warn(place, None, expected, hint);
@@ -44,9 +56,11 @@ impl Checker<'_> {
                 secret,
                 cert_cn: user.cert_cn.value().map(|name| name.0.clone()),
                 databases,
+                tenants,
+                role,
                 server_user: user.server_user.value().map_or_else(|| name.clone(), |name| name.0.clone()),
                 server_password,
-                server_auth: server_auth(user),
+                server_auth: auth(&user.server_auth()),
                 pool: settings,
                 clients_max: user.clients_max.value().map_or(server.clients_max, |max| max.get()),
                 session_state: user.session_state(),
@@ -118,6 +132,22 @@ impl Checker<'_> {
         Some(UserSecret::Trust)
     }
 
+    /// A tenant's user works as the tenancy's role on the server.
+    fn no_role_of_its_own(&mut self, user: &RawUser) {
+        let given = [
+            ("server_user", user.server_user.place()),
+            ("server_password", user.server_password.place()),
+            ("server_password_file", user.server_password_file.place()),
+            ("server_password_env", user.server_password_env.place()),
+            ("pool", user.pool.place()),
+        ];
+        for (key, place) in given {
+            let Some(place) = place else { continue };
+            let hint = "remove it here, and write it in [databases.NAME.tenancy] or the tenant's table";
+            self.problem(place, Some(key), "this key only for users without a tenant", hint);
+        }
+    }
+
     fn certificate_login(&mut self, raw: &RawConfig, user: &RawUser) {
         let Some((name, place)) = user.cert_cn.found() else { return };
         let has_roots = match &raw.tls {
@@ -149,26 +179,17 @@ impl Checker<'_> {
 
     fn server_password(&mut self, user: &RawUser, secret: Option<&UserSecret>) -> Option<Secret> {
         let (own, file, env) = (&user.server_password, &user.server_password_file, &user.server_password_env);
-        let given: Vec<&Place> = [own.place(), file.place(), env.place()].into_iter().flatten().collect();
-        if let [_, second, ..] = given.as_slice() {
-            let keys = any_of(&["server_password", "server_password_file", "server_password_env"]);
-            self.problem(second, None, "one way to give the server's password", &format!("keep one of {keys}"));
-            return None;
-        }
-        if let Some(password) = own.value() {
-            return Some(password.clone());
-        }
-        if !given.is_empty() {
-            return self.password_from(file, env);
-        }
+        let none_given = own.is_absent() && file.is_absent() && env.is_absent();
         match secret {
-            Some(UserSecret::Plain(password)) => Some(password.clone()),
-            Some(UserSecret::Verifier(_) | UserSecret::Trust) | None => None,
+            Some(UserSecret::Plain(password)) if none_given => Some(password.clone()),
+            Some(UserSecret::Plain(_) | UserSecret::Verifier(_) | UserSecret::Trust) | None => {
+                self.one_password(own, file, env, false)
+            }
         }
     }
 
     /// A password from a file or the environment; whichever is given.
-    fn password_from(&mut self, file: &Field<FilePath>, env: &Field<EnvName>) -> Option<Secret> {
+    pub(super) fn password_from(&mut self, file: &Field<FilePath>, env: &Field<EnvName>) -> Option<Secret> {
         let (text, place) = self.secret_text(file, env)?;
         if !valid_password(&text) {
             self.problem(
@@ -216,7 +237,7 @@ impl Checker<'_> {
     }
 
     /// A pool's settings: the user's own, then those of `[pool]`, then the defaults.
-    fn pool(&mut self, own: &RawPool, shared: &RawPool, place: &Place) -> PoolSettings {
+    pub(super) fn pool(&mut self, own: &RawPool, shared: &RawPool, place: &Place) -> PoolSettings {
         macro_rules! setting {
             ($key:ident) => {
                 if own.$key.is_absent() { shared.$key() } else { own.$key() }
@@ -259,7 +280,7 @@ impl Checker<'_> {
         for database in databases.values() {
             let may_open = |user: &&Arc<User>| user.databases.is_empty() || user.databases.contains(&database.name);
             let mut roles: BTreeMap<&str, &Arc<User>> = BTreeMap::new();
-            for user in users.values().filter(may_open) {
+            for user in users.values().filter(may_open).filter(|user| user.tenants == TenantsOf::None) {
                 let Some(first) = roles.get(user.server_user.as_ref()) else {
                     roles.insert(&user.server_user, user);
                     continue;
@@ -309,12 +330,4 @@ fn opens_console(raw: &RawConfig, name: &str) -> bool {
 fn needs_server_password(user: &RawUser, secret: Option<&UserSecret>) -> bool {
     let named = [user.server_password.place(), user.server_password_file.place(), user.server_password_env.place()];
     matches!(secret, Some(UserSecret::Verifier(_))) && named.iter().all(Option::is_none)
-}
-
-fn server_auth(user: &RawUser) -> ServerAuth {
-    let methods = user.server_auth();
-    ServerAuth {
-        md5: methods.contains(&WeakAuth::Md5).into(),
-        cleartext: methods.contains(&WeakAuth::Cleartext).into(),
-    }
 }
