@@ -37,6 +37,7 @@ impl SqlState {
     pub const IN_FAILED_TRANSACTION: Self = Self(*b"25P02");
     pub const INVALID_AUTHORIZATION: Self = Self(*b"28000");
     pub const INVALID_PASSWORD: Self = Self(*b"28P01");
+    pub const INVALID_CURSOR_NAME: Self = Self(*b"34000");
     pub const INVALID_CATALOG_NAME: Self = Self(*b"3D000");
     pub const DUPLICATE_PREPARED_STATEMENT: Self = Self(*b"42P05");
     pub const SYNTAX_ERROR: Self = Self(*b"42601");

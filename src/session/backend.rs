@@ -223,6 +223,8 @@ impl Session {
                 }
             }
             Undo::Closed { name, statement } => self.named.insert(&name, statement),
+            Undo::Bound { portal, before } => self.portals.put(&portal, before),
+            Undo::UnnamedBound { bind } => self.portals.take_back_unnamed(bind),
             Undo::Prepared { id } => {
                 if let Some(bound) = &mut self.bound {
                     bound.prepared.remove(id);
@@ -314,6 +316,7 @@ impl Session {
         }
         self.end_transaction();
         if self.keeps_backend() {
+            self.portals = Default::default();
             self.rest(ClientState::Idle);
         } else {
             self.let_go(None);

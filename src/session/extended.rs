@@ -219,6 +219,10 @@ impl Session {
         if self.is_doubtful(names.statement) {
             return Ok(self.wait_before(assembly));
         }
+        if !self.queue.is_empty() && self.portals.has_named(names.portal) {
+            // Which statement the portal has depends on what becomes of the Bind before.
+            return Ok(self.wait_before(assembly));
+        }
         let statement =
             if names.statement.is_empty() { self.unnamed.clone() } else { self.named.find(names.statement).cloned() };
         if names.statement.starts_with(RESERVED_PREFIX.as_bytes()) {
@@ -253,8 +257,8 @@ impl Session {
                 assembly.take(message.at + HEADER + names.length, message.end());
             }
         }
-        self.portals.note(names.portal, statement.clone());
-        self.queue.push(Expect::Bind, Show::Forward, Owed { statement, ..Owed::default() });
+        let undo = self.portals.open(names.portal, statement.clone());
+        self.queue.push(Expect::Bind, Show::Forward, Owed { undo, statement, ..Owed::default() });
         Ok(if message.is_whole() { Step::Done } else { Step::Streaming(Pass::Forward) })
     }
 
@@ -274,6 +278,9 @@ impl Session {
 
     pub(super) fn describe(&mut self, message: &Message<'_>, assembly: &mut Assembly<'_>) -> Result<Step, FrameError> {
         let target = Target::read(b'D', message.body)?;
+        if matches!(target, Target::Portal(portal) if self.portals.lacks(portal)) {
+            return Ok(self.refuse_extended(&Unsupported::NoUnnamedPortal, assembly));
+        }
         if let Some(denied) = self.denied.take() {
             return Ok(self.refuse_with(denied, Refusing::Extended, assembly));
         }
@@ -323,6 +330,9 @@ impl Session {
 
     pub(super) fn execute(&mut self, message: &Message<'_>, assembly: &mut Assembly<'_>) -> Result<Step, FrameError> {
         let portal = frame::execute_portal(message.body)?;
+        if self.portals.lacks(portal) {
+            return Ok(self.refuse_extended(&Unsupported::NoUnnamedPortal, assembly));
+        }
         let statement = self.portals.find(portal);
         let verdict = match &statement {
             Some(statement) => self.judge(&statement.analysis),
@@ -396,7 +406,7 @@ impl Session {
                 None => self.synthesise_close(Undo::Nothing),
             },
             Target::Portal(name) => {
-                self.portals.note(name, None);
+                self.portals.close(name);
                 if self.bound.is_some() {
                     message.pass(assembly);
                     self.queue.push(Expect::Close, Show::Forward, Owed::default());
@@ -434,11 +444,28 @@ impl Session {
 }
 
 impl Portals {
-    fn note(&mut self, portal: &[u8], statement: Option<Rc<Statement>>) {
+    /// A Bind of it is about to be sent; how to undo that.
+    fn open(&mut self, portal: &[u8], statement: Option<Rc<Statement>>) -> Undo {
         if portal.is_empty() {
-            self.unnamed = statement;
-            return;
+            self.binds += 1;
+            (self.unnamed, self.unnamed_bind) = (statement, Some(self.binds));
+            return Undo::UnnamedBound { bind: self.binds };
         }
+        let before = self.find(portal);
+        self.put(portal, statement);
+        Undo::Bound { portal: portal.into(), before }
+    }
+
+    pub(super) fn close(&mut self, portal: &[u8]) {
+        if portal.is_empty() {
+            (self.unnamed, self.unnamed_bind) = (None, None);
+        } else {
+            self.put(portal, None);
+        }
+    }
+
+    /// What a named portal runs; `None`: nothing that is known here.
+    pub(super) fn put(&mut self, portal: &[u8], statement: Option<Rc<Statement>>) {
         match statement {
             Some(statement) => {
                 self.named.get_or_insert_default().insert(portal.into(), statement);
@@ -449,6 +476,23 @@ impl Portals {
                 }
             }
         }
+    }
+
+    /// The server did not take this Bind. Unless there is a newer one, the portal counts as closed: what it was before is
+    /// not worth knowing in a transaction that has failed.
+    pub(super) fn take_back_unnamed(&mut self, bind: u64) {
+        if self.unnamed_bind == Some(bind) {
+            self.close(b"");
+        }
+    }
+
+    /// It is the unnamed portal, and no Bind has opened it.
+    fn lacks(&self, portal: &[u8]) -> bool {
+        portal.is_empty() && self.unnamed_bind.is_none()
+    }
+
+    fn has_named(&self, portal: &[u8]) -> bool {
+        self.named.as_ref().is_some_and(|named| named.contains_key(portal))
     }
 
     fn find(&self, portal: &[u8]) -> Option<Rc<Statement>> {

@@ -233,7 +233,7 @@ impl Session {
         self.be_busy();
         // A simple Query takes the unnamed statement and portal with it.
         self.unnamed = None;
-        self.portals.unnamed = None;
+        self.portals.close(b"");
         self.changes.note_unnamed();
         let autocommit = self.bound.as_ref().is_some_and(|bound| bound.status == TxStatus::Idle)
             && !self.queue.is_open()

@@ -144,6 +144,11 @@ enum Pass {
 #[derive(Debug, Default)]
 struct Portals {
     unnamed: Option<Rc<Statement>>,
+    /// The Bind that opened the unnamed portal; none since the last Query. PostgreSQL 15 keeps the portal of a Query that
+    /// failed in a block, and reads freed memory when that is described or executed: it must not be reached.
+    unnamed_bind: Option<u64>,
+    /// Binds of the unnamed portal so far.
+    binds: u64,
     named: ByName,
 }
 
@@ -212,6 +217,10 @@ enum Undo {
     Unnamed { session: Option<Rc<Statement>>, backend: Option<u64>, epoch: u64 },
     /// The client's Close of a name.
     Closed { name: Box<[u8]>, statement: Rc<Statement> },
+    /// The client's Bind of a portal, in place of the statement that it had before.
+    Bound { portal: Box<[u8]>, before: Option<Rc<Statement>> },
+    /// The client's Bind of the unnamed portal, counted.
+    UnnamedBound { bind: u64 },
     /// A statement that we prepared on the backend.
     Prepared { id: u64 },
     /// The unnamed statement, prepared again by us.

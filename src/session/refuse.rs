@@ -65,6 +65,7 @@ pub(super) enum Unsupported {
     DuplicateName(String),
     AbortedTransaction,
     NoSuchStatement(String),
+    NoUnnamedPortal,
     TooManyNames,
     PreparedExecute,
     StatementTooLong { length: usize, max: usize },
@@ -85,6 +86,7 @@ impl Report for Unsupported {
             Self::DuplicateName(_) => SqlState::DUPLICATE_PREPARED_STATEMENT,
             Self::AbortedTransaction => SqlState::IN_FAILED_TRANSACTION,
             Self::NoSuchStatement(_) => SqlState::INVALID_SQL_STATEMENT_NAME,
+            Self::NoUnnamedPortal => SqlState::INVALID_CURSOR_NAME,
             Self::TooManyNames => SqlState::CONFIGURATION_LIMIT_EXCEEDED,
             Self::StatementTooLong { .. } => SqlState::PROGRAM_LIMIT_EXCEEDED,
         }
@@ -101,6 +103,7 @@ impl Report for Unsupported {
                 "current transaction is aborted, commands ignored until end of transaction block".into()
             }
             Self::NoSuchStatement(name) => format!("prepared statement \"{name}\" does not exist").into(),
+            Self::NoUnnamedPortal => "portal \"\" does not exist".into(),
             Self::TooManyNames => format!("a session may have {NAMED_MAX} prepared statements").into(),
             Self::StatementTooLong { length, max } => {
                 format!("the statement's text is {length} bytes long, {max} are allowed").into()
@@ -123,7 +126,9 @@ impl Report for Unsupported {
             Self::StatementTooLong { .. } => {
                 Some("Send values as parameters or by COPY, or raise server.statement_size_max.".into())
             }
-            Self::DuplicateName(_) | Self::AbortedTransaction | Self::NoSuchStatement(_) => None,
+            Self::DuplicateName(_) | Self::AbortedTransaction | Self::NoSuchStatement(_) | Self::NoUnnamedPortal => {
+                None
+            }
         }
     }
 }
