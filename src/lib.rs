@@ -7,7 +7,7 @@
 //! | 4 binary | `cli`, `demo` | arguments, the guided tour |
 //! | 3 life | `session`, `admin`, `proxy` | one client's life; console and metrics; accept, reload, drain |
 //! | 2 resources | `net`, `auth`, `pool`, `audit`, `topology`, `cluster` | sockets, TLS, login, backends, health |
-//! | 1 decisions | `sql`, `policy`, `route`, `reply`, `scram`, `settings` | pure: no socket, no clock, no tokio |
+//! | 1 decisions | `sql`, `policy`, `route`, `reply`, `scram`, `seal`, `settings` | pure: no socket, no clock, no tokio |
 //! | 0 words | `wire`, `tenant`, `config`, `fault`, `metrics` | protocol, plain validated config, errors |
 #![forbid(unsafe_code)]
 
@@ -27,6 +27,7 @@ pub mod proxy;
 pub mod reply;
 pub mod route;
 pub mod scram;
+pub mod seal;
 pub mod session;
 pub mod settings;
 pub mod sql;

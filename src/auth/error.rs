@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::config::Mismatch;
 use crate::fault::{Fault, Report, Severity, SqlState};
 use crate::net::tls::TlsError;
 use crate::scram::ScramError;
@@ -64,6 +65,8 @@ pub enum LoginError {
     Forbidden { user: Arc<str>, database: Arc<str> },
     #[error("user \"{user}\" asked for database \"{database}\", which does not exist")]
     NoDatabase { user: Arc<str>, database: Arc<str> },
+    #[error("user \"{user}\" may not work as a tenant here: {why:?}")]
+    Tenant { user: Arc<str>, why: Mismatch },
 }
 
 impl LoginError {
@@ -115,7 +118,8 @@ impl LoginError {
             | Self::Password { .. }
             | Self::Expired { .. }
             | Self::Forbidden { .. }
-            | Self::NoDatabase { .. } => true,
+            | Self::NoDatabase { .. }
+            | Self::Tenant { .. } => true,
         }
     }
 
@@ -142,6 +146,7 @@ impl LoginError {
             Self::Expired { .. } => "expired",
             Self::Forbidden { .. } => "database_forbidden",
             Self::NoDatabase { .. } => "database_unknown",
+            Self::Tenant { .. } => "tenant",
         }
     }
 }
@@ -172,7 +177,8 @@ impl Report for LoginError {
             | Self::Password { .. }
             | Self::Expired { .. }
             | Self::Forbidden { .. }
-            | Self::NoDatabase { .. } => Fault::Client,
+            | Self::NoDatabase { .. }
+            | Self::Tenant { .. } => Fault::Client,
         }
     }
 
@@ -194,7 +200,7 @@ impl Report for LoginError {
             | Self::UnexpectedMessage { .. }
             | Self::Sasl
             | Self::Mechanism => SqlState::PROTOCOL_VIOLATION,
-            Self::TlsRequired | Self::NoUser | Self::Expired { .. } | Self::Forbidden { .. } => {
+            Self::TlsRequired | Self::NoUser | Self::Expired { .. } | Self::Forbidden { .. } | Self::Tenant { .. } => {
                 SqlState::INVALID_AUTHORIZATION
             }
             Self::ReplicationValue(_) => SqlState::INVALID_PARAMETER_VALUE,
@@ -219,6 +225,15 @@ impl Report for LoginError {
             Self::Forbidden { user, database } => {
                 format!("user \"{user}\" is not allowed to connect to database \"{database}\"").into()
             }
+            Self::Tenant { user, why } => match why {
+                Mismatch::NoTenant | Mismatch::OtherDatabase => {
+                    format!("user \"{user}\" has no tenant in this database").into()
+                }
+                Mismatch::Unnamed => format!("user \"{user}\" must name a tenant").into(),
+                // Whether there is such a tenant is not for everybody to know.
+                Mismatch::OtherTenant => format!("user \"{user}\" may not work as this tenant").into(),
+                Mismatch::Disabled => "the tenant is disabled".into(),
+            },
             Self::Io(_) | Self::Tls(_) => "connection lost during login".into(),
             Self::Gone
             | Self::Timeout
@@ -252,6 +267,10 @@ impl Report for LoginError {
 
     fn hint(&self) -> Option<Cow<'_, str>> {
         match self {
+            Self::Tenant { user, why: Mismatch::Unnamed } => Some(format!("Log in as {user}@TENANT.").into()),
+            Self::Tenant { why: Mismatch::NoTenant | Mismatch::OtherDatabase, .. } => {
+                Some("Connect to the database that the user's tenant is in.".into())
+            }
             Self::TlsRequired => Some("Connect with sslmode=require or stricter.".into()),
             Self::Replication => Some("Connect to the PostgreSQL server itself for replication.".into()),
             Self::ClientEncoding(_) => Some("Use client_encoding UTF8.".into()),

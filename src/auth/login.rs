@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::request::Request;
 use super::{AuthMethod, LoggedIn, LoginContext, LoginError, Outcome, Proven};
-use crate::config::{ClientTlsMode, User, UserSecret};
+use crate::config::{Account, ClientTlsMode, Mismatch, TenantsOf, User, UserSecret};
 use crate::fault::{Report, Severity};
 use crate::net::tls::Alpn;
 use crate::net::{Inbound, Peer, Stream};
@@ -63,6 +63,7 @@ enum Settled {
 struct Admission {
     peer: Peer,
     user: Arc<User>,
+    account: Option<Arc<Account>>,
     request: Request,
     method: AuthMethod,
     pending: BytesMut,
@@ -70,11 +71,12 @@ struct Admission {
 
 impl Admission {
     fn with(self, inbound: Inbound) -> LoggedIn {
-        let Self { peer, user, request, method, pending } = self;
+        let Self { peer, user, account, request, method, pending } = self;
         LoggedIn {
             stream: inbound.stream,
             peer,
             user,
+            account,
             database: request.database,
             protocol: request.protocol,
             settings: request.settings,
@@ -106,12 +108,16 @@ async fn settle(inbound: &mut Option<Inbound>, context: &LoginContext) -> Result
     }
     let (user, method) = authenticate(inbound, peer, &request, &mut out, context).await?;
     message::authentication_ok(&mut out);
-    if let Err(error) = authorize(&user, &request, context) {
-        // The proof was right, and the client may see that it was.
-        inbound.stream.write_all(&out).await.map_err(LoginError::io)?;
-        return Err(error);
-    }
-    Ok(Settled::Session(Admission { peer, user, request, method, pending: out }))
+    let server_name = inbound.stream.tls_info().and_then(|info| info.server_name.as_deref());
+    let account = match authorize(&user, &request, server_name, context) {
+        Ok(account) => account,
+        Err(error) => {
+            // The proof was right, and the client may see that it was.
+            inbound.stream.write_all(&out).await.map_err(LoginError::io)?;
+            return Err(error);
+        }
+    };
+    Ok(Settled::Session(Admission { peer, user, account, request, method, pending: out }))
 }
 
 /// What begins a connection, once encryption is settled.
@@ -229,7 +235,7 @@ async fn authenticate(
     out: &mut BytesMut,
     context: &LoginContext,
 ) -> Result<(Arc<User>, AuthMethod), LoginError> {
-    let user = context.config.users.get(&request.user);
+    let user = context.user(&request.user).map(|(user, _)| user);
     if let Some(user) = user
         && let Some(method) = without_password(user, inbound, peer)
     {
@@ -269,7 +275,9 @@ async fn prove_password(
     let may_try = || context.failures.check(peer, tries, window).map_err(|_exhausted| LoginError::TooManyFailures);
     may_try()?;
     let stand_in = context.verifiers.stand_in(name);
-    let (verifier, proof) = match (context.verifiers.known(name), context.config.users.get(name)) {
+    let user = context.user(name).map(|(user, _)| user);
+    let known = user.and_then(|user| context.verifiers.known(&user.name));
+    let (verifier, proof) = match (known, user) {
         (Some(verifier), Some(user)) if !expired(user) => (verifier, Proof::Accept),
         (Some(verifier), Some(_)) => (verifier, Proof::Refuse),
         (Some(_) | None, _) => (&stand_in, Proof::Refuse),
@@ -357,22 +365,50 @@ fn expired(user: &User) -> bool {
     user.valid_until.is_some_and(|last| now > last)
 }
 
-/// What the user may open. Whoever is limited to some databases does not learn which others exist.
-fn authorize(user: &User, request: &Request, context: &LoginContext) -> Result<(), LoginError> {
+/// What the user may open, and as which tenant. Whoever is limited to some databases does not learn which others exist.
+fn authorize(
+    user: &Arc<User>,
+    request: &Request,
+    server_name: Option<&str>,
+    context: &LoginContext,
+) -> Result<Option<Arc<Account>>, LoginError> {
     let config = &context.config;
     let database = &request.database;
     let forbidden = || LoginError::Forbidden { user: user.name.clone(), database: database.clone() };
     if *database == config.admin.database {
         let may = config.admin.admins.contains(&user.name) || config.admin.viewers.contains(&user.name);
-        return if may { Ok(()) } else { Err(forbidden()) };
+        return if may { Ok(None) } else { Err(forbidden()) };
     }
     if !user.databases.is_empty() && !user.databases.contains(database) {
         return Err(forbidden());
     }
-    if !config.databases.contains_key(database) {
+    let Some(found) = config.databases.get(database) else {
         return Err(LoginError::NoDatabase { user: user.name.clone(), database: database.clone() });
-    }
-    Ok(())
+    };
+    let refused = |why| LoginError::Tenant { user: user.name.clone(), why };
+    let named = context.user(&request.user).and_then(|(_, tenant)| tenant);
+    let carried = || server_name.filter(|_| context.tls_names_tenants()).and_then(first_label);
+    let tenant = match (named.or_else(carried), &user.tenants) {
+        (None, TenantsOf::None) => None,
+        (Some(name), _) => Some(name),
+        (None, TenantsOf::One(name)) => Some(name.clone()),
+        (None, TenantsOf::Several(names)) if names.len() == 1 => names.first().cloned(),
+        (None, TenantsOf::Several(_) | TenantsOf::All) => return Err(refused(Mismatch::Unnamed)),
+    };
+    let tenant = match tenant {
+        Some(name) if user.tenants.has(&name) => match config.tenants.get(&name) {
+            Some(tenant) => Some(tenant.clone()),
+            None => return Err(refused(Mismatch::OtherTenant)),
+        },
+        Some(_) => return Err(refused(Mismatch::OtherTenant)),
+        None => None,
+    };
+    Account::new(user.clone(), found.clone(), tenant).map(|account| Some(Arc::new(account))).map_err(refused)
+}
+
+/// `acme` of `acme.db.example.com`; a name without a dot is a host's.
+fn first_label(server_name: &str) -> Option<Arc<str>> {
+    server_name.split_once('.').map(|(label, _)| label.into())
 }
 
 /// The last message, and a clean end of the stream.

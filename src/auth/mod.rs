@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use hashbrown::HashMap;
 use thiserror::Error;
 
-use crate::config::{Config, Secret, User, UserSecret};
+use crate::config::{Account, Config, Secret, TenantsOf, User, UserSecret};
 use crate::net::{Peer, Stream, tls};
 use crate::scram::{ITERATIONS_DEFAULT, MockSecret, Verifier, VerifierError};
 use crate::wire::{CancelKey, ProtocolVersion};
@@ -35,6 +35,23 @@ pub struct LoginContext {
     pub failures: Arc<FailureLimiter>,
 }
 
+impl LoginContext {
+    /// The user that a login's name means, and the tenant that it names: `user` or `user@tenant`.
+    fn user(&self, name: &str) -> Option<(&Arc<User>, Option<Arc<str>>)> {
+        if let Some(user) = self.config.users.get(name) {
+            return Some((user, None));
+        }
+        let (base, tenant) = name.rsplit_once('@')?;
+        let user = self.config.users.get(base).filter(|user| user.tenants != TenantsOf::None)?;
+        Some((user, Some(tenant.into())))
+    }
+
+    /// The server name that a TLS client asks for names its tenant.
+    fn tls_names_tenants(&self) -> bool {
+        self.config.tls.as_ref().is_some_and(|tls| tls.server_name_tenant)
+    }
+}
+
 /// How a connection's login ended.
 #[derive(Debug)]
 pub enum Outcome {
@@ -52,6 +69,8 @@ pub struct LoggedIn {
     pub stream: Stream,
     pub peer: Peer,
     pub user: Arc<User>,
+    /// What the user works on; absent for the console.
+    pub account: Option<Arc<Account>>,
     /// As asked for (default: the user's name), allowed for this user, and existing; may be the console's.
     pub database: Arc<str>,
     /// 3.0 to 3.2; cancel secrets are longer than 4 bytes only from 3.2 on.

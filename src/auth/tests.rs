@@ -474,6 +474,7 @@ async fn plain_connections_are_refused_where_tls_is_required() {
             cert: PathBuf::new(),
             key: PathBuf::new(),
             client_ca: None,
+            server_name_tenant: false,
             version_min: TlsVersion::V12,
         });
         let (error, answer) = refused(&context(config), &startup(&[("user", "tom"), ("database", "other")])).await;

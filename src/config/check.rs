@@ -132,7 +132,8 @@ impl<'a> Checker<'a> {
             let hint = r#"write client_ca = "/etc/pgwarden/clients.crt", or mode = "require""#;
             self.problem(place, Some("\"verify-client\""), "client_ca beside it", hint);
         }
-        Some(ClientTls { mode, cert: cert?, key: key?, client_ca, version_min: raw.version_min() })
+        let (server_name_tenant, version_min) = (raw.server_name_tenant(), raw.version_min());
+        Some(ClientTls { mode, cert: cert?, key: key?, client_ca, server_name_tenant, version_min })
     }
 
     fn admin(&mut self, raw: &RawConfig, server: &Server) -> Admin {

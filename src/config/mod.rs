@@ -4,6 +4,7 @@
 //! configuration strings. Nothing here compiles policies, opens sockets or reads the clock: a `Config` is a value that
 //! can be compared, cloned and printed (secrets redact themselves).
 
+mod account;
 mod check;
 mod problem;
 mod raw;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+pub use account::{Account, Mismatch};
 use check::Checker;
 pub use problem::{Problem, Problems};
 use raw::RawConfig;
@@ -167,6 +169,8 @@ pub struct ClientTls {
     pub key: PathBuf,
     /// PEM roots that client certificates must chain to; absent: none are asked for.
     pub client_ca: Option<PathBuf>,
+    /// The first label of the server name that a client asks for names its tenant.
+    pub server_name_tenant: bool,
     /// Lowest protocol version.
     pub version_min: TlsVersion,
 }

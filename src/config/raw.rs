@@ -98,6 +98,9 @@ section! {
         key: FilePath,
         /// Certificates in PEM that client certificates must chain to. Absent: no client certificates are asked for.
         client_ca: FilePath,
+        /// The first part of the server name that a client asks for (`acme` of `acme.db.example.com`) names the tenant, unless
+        /// the login name does. It counts only where the user may work as that tenant.
+        server_name_tenant: bool = "false",
         /// Lowest TLS version.
         version_min: TlsVersion = r#""1.2""#,
     }

@@ -48,6 +48,8 @@ pub struct TlsInfo {
     pub version: &'static str,
     /// The single common name of the client's verified certificate.
     pub peer_cn: Option<Arc<str>>,
+    /// The name that a client asked for. Untrusted.
+    pub server_name: Option<Arc<str>>,
     /// Channel binding `tls-server-end-point` (RFC 5929): hash of the server's certificate. Absent where the
     /// certificate's signature defines no hash (Ed25519).
     pub end_point: Option<Arc<[u8]>>,
@@ -139,6 +141,7 @@ impl Acceptor {
         let info = TlsInfo {
             version: version(connection.protocol_version()),
             peer_cn: connection.peer_certificates().and_then(<[_]>::first).and_then(common_name),
+            server_name: connection.server_name().map(Arc::from),
             end_point: self.end_point.clone(),
             alpn: alpn(connection.alpn_protocol()),
         };
@@ -196,6 +199,7 @@ impl Connector {
         let info = TlsInfo {
             version: version(connection.protocol_version()),
             peer_cn: None,
+            server_name: None,
             end_point: connection.peer_certificates().and_then(<[_]>::first).and_then(end_point),
             alpn: alpn(connection.alpn_protocol()),
         };

@@ -10,6 +10,7 @@ use lru::LruCache;
 use tokio::time::Instant;
 
 use super::budget::Permit;
+use super::claim::Entered;
 use super::connect::Connected;
 use crate::config::Node;
 use crate::metrics::BackendState;
@@ -38,8 +39,10 @@ pub struct Backend {
     pub settings: Arc<Settings>,
     /// What ParameterStatus last said, by name.
     pub parameters: BTreeMap<Arc<str>, Arc<str>>,
-    /// The pgwarden user whose traces it may still carry; absent: pristine.
+    /// The account whose traces it may still carry; absent: pristine.
     pub owner: Option<Arc<str>>,
+    /// As whom the server sees it.
+    pub entered: Entered,
     /// It may not be lent again.
     pub close_after: Option<BackendClose>,
     /// Something may have been set that nothing tracked: it is cleaned before it is lent again.
@@ -152,6 +155,7 @@ impl Backend {
             settings: Settings::none(),
             parameters,
             owner: None,
+            entered: Entered::default(),
             close_after: None,
             unclean: false,
             exchanging: false,
@@ -186,6 +190,7 @@ impl Backend {
         self.prepared.clear();
         self.unnamed = None;
         self.settings = Settings::none();
+        self.lose_context();
     }
 }
 
@@ -244,6 +249,7 @@ pub struct Travelling {
     pub(super) settings: Arc<Settings>,
     pub(super) parameters: BTreeMap<Arc<str>, Arc<str>>,
     pub(super) owner: Option<Arc<str>>,
+    pub(super) entered: Entered,
     pub(super) unclean: bool,
     pub(super) node: Arc<Node>,
     pub(super) pid: i32,
@@ -267,6 +273,7 @@ impl Backend {
                 settings: self.settings,
                 parameters: self.parameters,
                 owner: self.owner,
+                entered: self.entered,
                 unclean: self.unclean,
                 node: self.cancel.node.clone(),
                 pid: self.pid,
@@ -299,6 +306,7 @@ impl Backend {
             settings: travelling.settings,
             parameters: travelling.parameters,
             owner: travelling.owner,
+            entered: travelling.entered,
             close_after: None,
             unclean: travelling.unclean,
             exchanging: false,

@@ -22,6 +22,9 @@ pub enum ExchangeError {
     Lost(#[source] io::Error),
     #[error("the server broke the protocol: {0}")]
     Protocol(#[from] FrameError),
+    /// The server does not see the session as its tenant.
+    #[error("{0}")]
+    Context(&'static str),
     #[error("something of another session is left that the server cannot discard")]
     Residue,
     #[error("the server did not answer within {0:?}")]
@@ -39,8 +42,30 @@ impl Backend {
     ///
     /// This is not cancel safe: a backend whose exchange was dropped stays unsettled, and is closed.
     pub async fn exchange(&mut self, sql: &str, within: Duration) -> Result<Rows, ExchangeError> {
+        let mut message = Vec::with_capacity(sql.len() + 6);
+        put_query(&mut message, sql);
+        self.exchange_messages(&message, 1, within).await.map(|mut answers| answers.pop().unwrap_or_default())
+    }
+
+    /// Runs several texts, each as a Query of its own, in one write. An error of one does not keep the others from running;
+    /// the first is returned.
+    pub(super) async fn exchange_all(&mut self, texts: &[&str], within: Duration) -> Result<Vec<Rows>, ExchangeError> {
+        let mut messages = Vec::new();
+        for sql in texts {
+            put_query(&mut messages, sql);
+        }
+        self.exchange_messages(&messages, texts.len(), within).await
+    }
+
+    /// Sends messages that end in `count` times ReadyForQuery, and reads up to the last; the rows before each.
+    pub(super) async fn exchange_messages(
+        &mut self,
+        messages: &[u8],
+        count: usize,
+        within: Duration,
+    ) -> Result<Vec<Rows>, ExchangeError> {
         self.exchanging = true;
-        let answer = tokio::time::timeout(within, self.converse(sql)).await;
+        let answer = tokio::time::timeout(within, self.converse(messages, count)).await;
         match answer {
             Ok(Ok(answer)) => {
                 self.exchanging = false;
@@ -52,14 +77,14 @@ impl Backend {
     }
 
     /// The outer error: the connection is of no more use.
-    async fn converse(&mut self, sql: &str) -> Result<Result<Rows, ExchangeError>, ExchangeError> {
-        let mut message = Vec::with_capacity(sql.len() + 6);
-        message.put_u8(b'Q');
-        message.put_i32(sql.len() as i32 + 5);
-        message.put_slice(sql.as_bytes());
-        message.put_u8(0);
-        self.stream.write_all(&message).await.map_err(ExchangeError::Lost)?;
+    async fn converse(
+        &mut self,
+        messages: &[u8],
+        count: usize,
+    ) -> Result<Result<Vec<Rows>, ExchangeError>, ExchangeError> {
+        self.stream.write_all(messages).await.map_err(ExchangeError::Lost)?;
         self.stream.flush().await.map_err(ExchangeError::Lost)?;
+        let mut answers = Vec::with_capacity(count);
         let mut rows = Rows::new();
         let mut refused = None;
         loop {
@@ -91,15 +116,19 @@ impl Backend {
                 b'S' => self.note_parameter(body)?,
                 b'Z' => {
                     self.status = TxStatus::read(body)?;
+                    answers.push(std::mem::take(&mut rows));
+                    if answers.len() < count {
+                        continue;
+                    }
                     if self.held.has_remaining() {
                         return Err(FrameError::Malformed { tag: self.held[0] }.into());
                     }
                     self.held = Default::default();
-                    return Ok(refused.map_or(Ok(rows), Err));
+                    return Ok(refused.map_or(Ok(answers), Err));
                 }
                 b'A' if self.aside.len() + message.len() <= MESSAGE_MAX => self.aside.extend_from_slice(&message),
                 // Descriptions and completions say nothing new; notices have no reader here.
-                b'T' | b'C' | b'I' | b'N' => {}
+                b'T' | b'C' | b'I' | b'N' | b'1' | b'2' | b'3' => {}
                 tag => return Err(FrameError::Malformed { tag }.into()),
             }
         }
@@ -125,3 +154,10 @@ impl Backend {
 
 /// Parameters that one server reports, at most (PostgreSQL 18 has 15).
 const PARAMETERS_MAX: usize = 128;
+
+fn put_query(out: &mut Vec<u8>, sql: &str) {
+    out.put_u8(b'Q');
+    out.put_i32(sql.len() as i32 + 5);
+    out.put_slice(sql.as_bytes());
+    out.put_u8(0);
+}

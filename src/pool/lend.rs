@@ -11,18 +11,21 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::backend::{Backend, BackendClose};
+use super::claim::Claim;
 use super::exchange::ExchangeError;
 use super::queue::{Line, Waiter};
 use super::{LeaseError, Pool};
 use crate::metrics::BackendState;
 use crate::reply::Settled;
 use crate::settings::Settings;
+use crate::sql::Effect;
 
 /// A client's place in a pool: whose it is, and where it waits.
 #[derive(Debug)]
 pub struct Seat {
     pool: Rc<Pool>,
     line: Rc<Line>,
+    claim: Rc<Claim>,
 }
 
 /// A backend that is idle for longer is asked whether it is still there before it is lent. A younger one's end would have
@@ -30,16 +33,21 @@ pub struct Seat {
 const TRUSTED_IDLE: Duration = Duration::from_millis(2);
 
 /// What cleaning or setting may take.
-const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Seat {
-    pub(super) fn new(pool: Rc<Pool>, line: Rc<Line>) -> Self {
+    pub(super) fn new(pool: Rc<Pool>, line: Rc<Line>, claim: Claim) -> Self {
         pool.clients.set(pool.clients.get() + 1);
-        Self { pool, line }
+        Self { pool, line, claim: Rc::new(claim) }
     }
 
     pub fn pool(&self) -> &Rc<Pool> {
         &self.pool
+    }
+
+    /// What the server forgets by this effect is whom the session speaks for.
+    pub fn forgets_tenant(&self, effect: &Effect) -> bool {
+        self.claim.context.is_dropped_by(effect)
     }
 
     /// A backend that is free now; the one that suits `settings` best. `None`: wait for your turn.
@@ -61,24 +69,29 @@ impl Seat {
             }
             backend.card.state.set(BackendState::Active);
             self.line.held.set(self.line.held.get() + 1);
-            return Some(Lease { backend: Some(backend), pool: pool.clone(), line: self.line.clone() });
+            return Some(Lease {
+                backend: Some(backend),
+                pool: pool.clone(),
+                line: self.line.clone(),
+                claim: self.claim.clone(),
+            });
         }
     }
 
-    /// The idle backend that needs the least to be done: the same user's with the same settings, the same user's, any.
-    /// Among equals the one used last, so that the others can end.
+    /// The idle backend that needs the least to be done: the same owner's with the same settings, the same owner's, nobody's,
+    /// another's. Among the owner's the one used last, so that the others can end; among others' the one that was not used
+    /// for longest, so that busy owners keep theirs.
     fn pick(&self, settings: &Arc<Settings>) -> Option<Box<Backend>> {
         let mut idle = self.pool.idle.borrow_mut();
         let mut best: Option<(u8, usize)> = None;
         for (index, backend) in idle.iter().enumerate().rev() {
-            let own = backend.owner.as_ref() == Some(&self.line.user);
-            let score = match (own && !backend.unclean, Settings::same(&backend.settings, settings)) {
+            let score = match (self.claim.holds(backend), Settings::same(&backend.settings, settings)) {
                 (true, true) => 3,
                 (true, false) => 2,
                 (false, _) if backend.owner.is_none() => 1,
                 (false, _) => 0,
             };
-            if best.is_none_or(|(known, _)| score > known) {
+            if best.is_none_or(|(known, _)| score > known || score == 0) {
                 best = Some((score, index));
             }
             if score == 3 {
@@ -102,7 +115,7 @@ impl Seat {
         pool.say_waiting();
         pool.serve_waiters();
         pool.grow();
-        Ok(Wait { pool: pool.clone(), line: self.line.clone(), waiter, done: false })
+        Ok(Wait { pool: pool.clone(), line: self.line.clone(), claim: self.claim.clone(), waiter, done: false })
     }
 }
 
@@ -138,7 +151,7 @@ impl Pool {
     /// Discards what a session left, and puts the backend back.
     pub(super) async fn clean(self: Rc<Self>, mut backend: Box<Backend>) {
         self.count(|counters| counters.cleanings += 1);
-        match backend.clean().await {
+        match backend.clean(None).await {
             Ok(()) => self.put(backend),
             Err(error) => {
                 tracing::warn!(backend = backend.id(), error = %error, "backend not cleaned");
@@ -153,6 +166,7 @@ impl Pool {
 pub struct Wait {
     pool: Rc<Pool>,
     line: Rc<Line>,
+    claim: Rc<Claim>,
     waiter: Rc<Waiter>,
     done: bool,
 }
@@ -174,7 +188,12 @@ impl Future for Wait {
                 self.done = true;
                 let waited = self.waiter.since.elapsed();
                 self.pool.count(|counters| counters.wait_time.observe(waited));
-                Poll::Ready(Ok(Lease { backend: Some(backend), pool: self.pool.clone(), line: self.line.clone() }))
+                Poll::Ready(Ok(Lease {
+                    backend: Some(backend),
+                    pool: self.pool.clone(),
+                    line: self.line.clone(),
+                    claim: self.claim.clone(),
+                }))
             }
             Some(Err(error)) => {
                 self.done = true;
@@ -214,6 +233,7 @@ pub struct Lease {
     backend: Option<Box<Backend>>,
     pool: Rc<Pool>,
     line: Rc<Line>,
+    claim: Rc<Claim>,
 }
 
 /// Why a backend could not be made the session's own.
@@ -222,6 +242,9 @@ pub enum BindError {
     /// The backend would not be cleaned, or broke: it is closed, another one may do.
     #[error("the backend could not be cleaned: {0}")]
     Backend(#[source] ExchangeError),
+    /// The server would not see the session as its tenant: the backend is closed, and another one would do no better.
+    #[error("the tenant's context could not be entered: {0}")]
+    Context(#[source] ExchangeError),
     /// The server does not take the session's settings.
     #[error("the server refused the session's settings: {sqlstate} {message}")]
     Settings { sqlstate: String, message: String },
@@ -230,35 +253,40 @@ pub enum BindError {
 impl Lease {
     /// Binds the backend where nothing has to be said to it first.
     pub fn try_bind(self, settings: &Arc<Settings>) -> Result<Bound, Self> {
-        let ready = self.backend.as_ref().is_some_and(|backend| {
-            backend.owner.as_ref() == Some(&self.line.user)
-                && !backend.unclean
-                && Settings::same(&backend.settings, settings)
-        });
+        let ready = self
+            .backend
+            .as_ref()
+            .is_some_and(|backend| self.claim.holds(backend) && Settings::same(&backend.settings, settings));
         if ready { Ok(Bound { lease: self }) } else { Err(self) }
     }
 
-    /// Cleans the backend of another user's traces and gives it the session's settings.
+    /// Cleans the backend of another owner's traces, makes the server see it as the session's tenant, and gives it the
+    /// session's settings.
     ///
     /// This is not cancel safe: a dropped future closes the backend.
     pub async fn bind(mut self, settings: &Arc<Settings>) -> Result<Bound, BindError> {
-        let user = self.line.user.clone();
+        let claim = self.claim.clone();
         let pool = self.pool.clone();
         let backend = self.backend_mut();
-        if backend.unclean || backend.owner.as_ref().is_some_and(|owner| *owner != user) {
+        let foreign = backend.owner.as_ref().is_some_and(|owner| *owner != claim.owner);
+        if backend.unclean || foreign {
             backend.card.state.set(BackendState::Cleaning);
             pool.count(|counters| counters.cleanings += 1);
-            if let Err(error) = backend.clean().await {
+            if let Err(error) = backend.clean(Some(&claim)).await {
                 self.close(BackendClose::NotClean);
-                return Err(BindError::Backend(error));
+                return Err(not_bound(error));
             }
         }
         let backend = self.backend_mut();
-        backend.owner = Some(user);
+        backend.owner = Some(claim.owner.clone());
         backend.card.state.set(BackendState::Active);
-        match backend.take_settings(settings).await {
+        if let Err(error) = backend.enter(&claim).await {
+            self.close(BackendClose::NotClean);
+            return Err(not_bound(error));
+        }
+        match self.backend_mut().take_settings(settings).await {
             Ok(()) => Ok(Bound { lease: self }),
-            Err(ExchangeError::Refused { sqlstate, message }) if backend.is_settled() => {
+            Err(ExchangeError::Refused { sqlstate, message }) if self.backend_mut().is_settled() => {
                 // The change is one implicit transaction: the backend is as it was.
                 self.give_back();
                 Err(BindError::Settings { sqlstate, message })
@@ -289,6 +317,15 @@ impl Lease {
     }
 }
 
+fn not_bound(error: ExchangeError) -> BindError {
+    match error {
+        ExchangeError::Refused { .. } | ExchangeError::Context(_) => BindError::Context(error),
+        ExchangeError::Lost(_) | ExchangeError::Protocol(_) | ExchangeError::Residue | ExchangeError::Timeout(_) => {
+            BindError::Backend(error)
+        }
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         self.close(BackendClose::Abandoned);
@@ -298,18 +335,24 @@ impl Drop for Lease {
 impl Backend {
     /// Discards all that PostgreSQL keeps in a session, and what DISCARD ALL leaves: the state of `random()`, and a schema
     /// for temporary objects, which shows that there were some. A backend that has one is refused.
-    async fn clean(&mut self) -> Result<(), ExchangeError> {
-        self.exchange("DISCARD ALL", EXCHANGE_TIMEOUT).await?;
+    /// `next`: who has it next, if that is known.
+    async fn clean(&mut self, next: Option<&Claim>) -> Result<(), ExchangeError> {
         let seed = rand::random_range(-1.0..1.0);
-        let sql = format!("SELECT pg_catalog.pg_my_temp_schema(),pg_catalog.setseed({seed})");
-        let rows = self.exchange(&sql, EXCHANGE_TIMEOUT).await?;
+        let probe = format!("SELECT pg_catalog.pg_my_temp_schema(),pg_catalog.setseed({seed})");
+        let hello = next.and_then(Claim::hello);
+        let texts: Vec<&str> = ["DISCARD ALL", &probe].into_iter().chain(hello).collect();
+        let answers = self.exchange_all(&texts, EXCHANGE_TIMEOUT).await?;
+        let rows = answers.get(1).map(Vec::as_slice).unwrap_or_default();
         if rows.first().and_then(|row| row.first()?.as_deref()) != Some("0") {
             return Err(ExchangeError::Residue);
         }
         self.forget();
         self.unclean = false;
         self.owner = None;
-        Ok(())
+        match answers.get(2) {
+            Some(rows) => self.take_nonce(rows).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Makes the server's session have exactly these settings.
@@ -345,6 +388,11 @@ impl Bound {
 
     pub fn close(mut self, reason: BackendClose) {
         self.lease.close(reason);
+    }
+
+    /// The server does not see the session as its tenant any more: nothing may be sent through it.
+    pub fn lacks_context(&self) -> bool {
+        self.lease.claim.context.is_needed() && !self.entered.tenant
     }
 
     /// Says on the backend's card who uses it.

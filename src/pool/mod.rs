@@ -7,6 +7,7 @@
 
 pub mod backend;
 mod budget;
+mod claim;
 pub mod connect;
 pub mod exchange;
 mod lend;

@@ -1,9 +1,9 @@
-//! Who gets the next backend: among users the one who holds the fewest, among a user's clients the one who came first.
+//! Who gets the next backend: among tenants (or users, where there are none) the one who holds the fewest, among one's
+//! clients the one who came first.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Waker;
 
 use tokio::time::Instant;
@@ -11,18 +11,17 @@ use tokio::time::Instant;
 use super::LeaseError;
 use super::backend::Backend;
 
-/// A user's place in a pool's queue.
+/// A tenant's or user's place in a pool's queue.
 #[derive(Debug)]
 pub(super) struct Line {
-    pub user: Arc<str>,
-    /// Backends that the user's clients hold.
+    /// Backends that its clients hold.
     pub held: Cell<usize>,
     pub waiters: RefCell<VecDeque<Rc<Waiter>>>,
 }
 
 impl Line {
-    pub fn new(user: Arc<str>) -> Rc<Self> {
-        Rc::new(Self { user, held: Cell::new(0), waiters: RefCell::new(VecDeque::new()) })
+    pub fn new() -> Rc<Self> {
+        Rc::new(Self { held: Cell::new(0), waiters: RefCell::new(VecDeque::new()) })
     }
 
     fn oldest(&self) -> Option<Instant> {
@@ -133,7 +132,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_user_with_the_fewest_backends_is_served_first() {
-        let (noisy, quiet) = (Line::new("noisy".into()), Line::new("quiet".into()));
+        let (noisy, quiet) = (Line::new(), Line::new());
         let mut queue = Queue::default();
         noisy.held.set(3);
         for _ in 0..5 {
@@ -141,14 +140,14 @@ mod tests {
         }
         queue.join(&quiet);
         let (line, _) = queue.next().unwrap();
-        assert_eq!(&*line.user, "quiet");
-        assert_eq!(&*queue.next().unwrap().0.user, "noisy");
+        assert!(Rc::ptr_eq(&line, &quiet));
+        assert!(Rc::ptr_eq(&queue.next().unwrap().0, &noisy));
         assert_eq!(queue.len(), 4);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_users_clients_are_served_in_order_and_may_leave() {
-        let line = Line::new("app".into());
+        let line = Line::new();
         let mut queue = Queue::default();
         let first = queue.join(&line);
         tokio::time::advance(std::time::Duration::from_millis(5)).await;
@@ -162,7 +161,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn those_who_waited_too_long_are_taken_out() {
-        let line = Line::new("app".into());
+        let line = Line::new();
         let mut queue = Queue::default();
         let old = queue.join(&line);
         tokio::time::advance(std::time::Duration::from_millis(50)).await;

@@ -13,11 +13,12 @@ use tokio::time::Instant;
 
 use super::backend::{Backend, BackendClose, Travelling};
 use super::budget::Budget;
+use super::claim::Claim;
 use super::connect::{BackendLogin, Connector};
 use super::lend::Seat;
 use super::queue::Line;
 use super::{LeaseError, Pool, PoolKey, Terms, open};
-use crate::config::{Config, Database, PoolSettings, User};
+use crate::config::{Account, Config, Database, PoolSettings, TenantPlace, TenantsOf, User};
 use crate::metrics::{BackendInfo, PoolInfo};
 use crate::route::Target;
 use crate::topology::{Place, Topology};
@@ -60,10 +61,12 @@ impl Shared {
         self.budgets.entry(key.clone()).or_insert_with(|| Arc::new(Budget::new(limit, workers))).clone()
     }
 
-    fn database_budget(&self, place: &Place, database: &Database) -> Arc<Budget> {
+    /// Shared by all that is in one database of the configuration.
+    fn database_budget(&self, place: &Place, account: &Account) -> Arc<Budget> {
         let workers = self.mailboxes.len();
-        let key = (place.clone(), database.server_database.clone());
-        let fresh = || Arc::new(Budget::new(database.connections_max, workers));
+        let Database { server_database, connections_max, .. } = &*account.database;
+        let key = (place.clone(), server_database.clone());
+        let fresh = || Arc::new(Budget::new(*connections_max, workers));
         self.databases.entry(key).or_insert_with(fresh).clone()
     }
 }
@@ -165,43 +168,33 @@ impl Pools {
         }
     }
 
-    /// A client's place in the pool that its user and database mean.
-    pub fn seat(&self, config: &Config, place: &Place, database: &Database, user: &User) -> Rc<Seat> {
-        let key = PoolKey {
-            node: place.node.clone(),
-            database: database.server_database.clone(),
-            user: user.server_user.clone(),
-        };
+    /// A client's place in the pool that its account means.
+    pub fn seat(&self, config: &Config, place: &Place, account: &Account) -> Rc<Seat> {
+        let key = key_of(place, account);
         let pool = self.pools.borrow().get(&key).cloned();
         let pool = pool.unwrap_or_else(|| {
-            let terms = terms(config, place, database, user);
+            let terms = terms(config, place, account);
             let budget = self.worker.shared.budget(&key, terms.size);
-            let database_budget = self.worker.shared.database_budget(place, database);
+            let database_budget = self.worker.shared.database_budget(place, account);
             let pool = Pool::new(key.clone(), terms, budget, database_budget, self.worker.clone());
             pool.paused.set(self.paused_all.get() || self.paused.borrow().contains(&key.database));
             self.pools.borrow_mut().insert(key, pool.clone());
             pool
         });
-        let line =
-            pool.lines.borrow_mut().entry(user.name.clone()).or_insert_with(|| Line::new(user.name.clone())).clone();
-        Rc::new(Seat::new(pool, line))
+        let name = account.line();
+        let line = pool.lines.borrow_mut().entry(name.clone()).or_insert_with(Line::new).clone();
+        Rc::new(Seat::new(pool, line, Claim::new(account)))
     }
 
     /// Takes a new configuration over: pools keep their backends where the server, database and role stay the same.
     pub fn reload(&self, config: &Config, topology: &Topology, connector: Arc<Connector>) {
         *self.worker.connector.borrow_mut() = connector;
         let mut terms_by_key = HashMap::new();
-        for database in config.databases.values() {
-            let Some(place) = topology.place(database, Target::Primary) else { continue };
-            self.worker.shared.database_budget(&place, database).set_limit(database.connections_max);
-            for user in config.users.values() {
-                let key = PoolKey {
-                    node: place.node.clone(),
-                    database: database.server_database.clone(),
-                    user: user.server_user.clone(),
-                };
-                terms_by_key.entry(key).or_insert_with(|| terms(config, &place, database, user));
-            }
+        for account in accounts(config) {
+            let Some(place) = topology.place(&account.database, Target::Primary) else { continue };
+            self.worker.shared.database_budget(&place, &account).set_limit(account.database.connections_max);
+            let key = key_of(&place, &account);
+            terms_by_key.entry(key).or_insert_with(|| terms(config, &place, &account));
         }
         let pools = std::mem::take(&mut *self.pools.borrow_mut());
         for (key, pool) in pools {
@@ -360,15 +353,50 @@ impl Pool {
     }
 }
 
-/// The settings of the pool that `user` belongs to. Users who share a server role share its pool: it is as large as the
+fn key_of(place: &Place, account: &Account) -> PoolKey {
+    PoolKey {
+        node: place.node.clone(),
+        database: account.server_database().clone(),
+        user: account.server_user().clone(),
+    }
+}
+
+/// One account for each pool that a configuration means, and more.
+fn accounts(config: &Config) -> Vec<Account> {
+    let mut accounts = Vec::new();
+    for database in config.databases.values() {
+        let may_open = |user: &User| user.databases.is_empty() || user.databases.contains(&database.name);
+        let plain = |user: &&Arc<User>| user.tenants == TenantsOf::None && may_open(user);
+        for user in config.users.values().filter(plain) {
+            accounts.extend(Account::new(user.clone(), database.clone(), None));
+        }
+        for tenant in config.tenants.values().filter(|tenant| tenant.database == database.name) {
+            let user = config.users.values().find(|user| user.tenants.has(&tenant.name) && may_open(user));
+            accounts
+                .extend(user.and_then(|user| Account::new(user.clone(), database.clone(), Some(tenant.clone())).ok()));
+            if matches!(tenant.place, TenantPlace::Row { .. }) && user.is_some() {
+                // All of them share one pool.
+                break;
+            }
+        }
+    }
+    accounts
+}
+
+/// The settings of the pool that an account belongs to. Users who share a server role share its pool: it is as large as the
 /// largest of theirs.
-fn terms(config: &Config, place: &Place, database: &Database, user: &User) -> Terms {
-    let largest = config
-        .users
-        .values()
-        .filter(|other| other.server_user == user.server_user)
-        .max_by_key(|other| other.pool.size)
-        .map_or(user, |other| other);
+fn terms(config: &Config, place: &Place, account: &Account) -> Terms {
+    let (user, mut password, mut auth) = account.server_login();
+    let mut settings = account.pool();
+    if account.tenant.is_none() {
+        let sharing =
+            config.users.values().filter(|other| other.tenants == TenantsOf::None && other.server_user == *user);
+        if let Some(largest) = sharing.max_by_key(|other| other.pool.size) {
+            settings = &largest.pool;
+            password = largest.server_password.as_ref().or(password);
+            auth = largest.server_auth;
+        }
+    }
     let PoolSettings {
         mode,
         size,
@@ -378,7 +406,7 @@ fn terms(config: &Config, place: &Place, database: &Database, user: &User) -> Te
         prepared_max,
         login_retry_min,
         login_retry_max,
-    } = largest.pool;
+    } = settings.clone();
     Terms {
         shard: place.shard.clone(),
         mode,
@@ -392,12 +420,41 @@ fn terms(config: &Config, place: &Place, database: &Database, user: &User) -> Te
         queue_timeout: config.server.queue_timeout,
         queue_max: config.server.queue_max,
         login: Arc::new(BackendLogin {
-            user: user.server_user.clone(),
-            password: largest.server_password.clone().or_else(|| user.server_password.clone()),
-            auth: largest.server_auth,
-            database: database.server_database.clone(),
+            user: user.clone(),
+            password: password.cloned(),
+            auth,
+            database: account.server_database().clone(),
             keepalive: config.server.keepalive,
-            startup: vec![("client_encoding".into(), "UTF8".into())],
+            startup: startup(account),
         }),
     }
 }
+
+/// What the startup packet sets. For tenants that is whatever a default of the role or the database could turn against them
+/// or us: the packet's values win, and DISCARD ALL goes back to them.
+fn startup(account: &Account) -> Vec<(Arc<str>, Arc<str>)> {
+    let mut startup: Vec<(Arc<str>, Arc<str>)> = vec![("client_encoding".into(), "UTF8".into())];
+    if account.tenant.is_some() {
+        startup.extend(TENANT_STARTUP.iter().map(|(name, value)| (Arc::from(*name), Arc::from(*value))));
+    }
+    if let Some(schemas) = account.search_path() {
+        let quoted: Vec<String> = schemas.iter().map(|name| format!("\"{}\"", name.replace('"', "\"\""))).collect();
+        startup.push(("search_path".into(), quoted.join(", ").into()));
+    }
+    startup
+}
+
+const TENANT_STARTUP: [(&str, &str); 12] = [
+    ("row_security", "on"),
+    ("standard_conforming_strings", "on"),
+    ("backslash_quote", "safe_encoding"),
+    ("default_transaction_read_only", "off"),
+    ("default_transaction_deferrable", "off"),
+    ("default_transaction_isolation", "read committed"),
+    ("statement_timeout", "0"),
+    ("lock_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("client_min_messages", "notice"),
+    ("debug_print_plan", "off"),
+    ("transform_null_equals", "off"),
+];

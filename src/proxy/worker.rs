@@ -219,14 +219,15 @@ impl Worker {
                 return refuse(logged_in.stream, logged_in.pending, error).await;
             }
         };
-        let Some(database) = config.databases.get(&logged_in.database).cloned() else {
+        let Some(account) = logged_in.account.clone() else {
             return refuse(logged_in.stream, logged_in.pending, NotAdmitted::Database(logged_in.database)).await;
         };
         let issued = self.proxy.clients.issue_key(self.context.worker, logged_in.protocol);
         let handle = Handle::new(Identity {
             id: issued.session,
             user: user.name.clone(),
-            database: database.name.clone(),
+            database: account.database.name.clone(),
+            tenant: account.tenant.as_ref().map(|tenant| tenant.name.clone()),
             address: logged_in.peer.to_string(),
             tls: logged_in.stream.tls_info().map(|info| info.version),
             connected_at_us: now_us(),
@@ -234,7 +235,8 @@ impl Worker {
         });
         if log_login {
             tracing::info!(
-                session = handle.id, user = %user.name, database = %database.name, peer = %handle.address,
+                session = handle.id, user = %user.name, database = %account.database.name,
+                tenant = handle.tenant.as_deref().unwrap_or(""), peer = %handle.address,
                 method = logged_in.method.as_str(), tls = handle.tls.unwrap_or("none"), "client connected"
             );
         }
@@ -244,7 +246,7 @@ impl Worker {
             handle.signal(Signal::Drain);
         }
         let started =
-            Box::pin(Session::start(self.context.clone(), handle.clone(), logged_in, database, &issued.key)).await;
+            Box::pin(Session::start(self.context.clone(), handle.clone(), logged_in, account, &issued.key)).await;
         let label = match started {
             Ok(session) => session.run().await.label(),
             Err((stream, out)) => {

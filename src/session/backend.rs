@@ -178,7 +178,12 @@ impl Session {
             return Some(Event::BackendLost(words()));
         };
         let refused = matches!(deliver, Deliver::Replace(_));
-        self.deliver(deliver, from, to, assembly);
+        match deliver {
+            Deliver::Forward if self.account.row().is_some() && shows_others(&fields) => {
+                frame::error_without(body, b'D', assembly.own());
+            }
+            Deliver::Forward | Deliver::Swallow | Deliver::Replace(_) => self.deliver(deliver, from, to, assembly),
+        }
         self.failed = true;
         self.syntax_error = fields.code == b"42601";
         if let Some(touched) = &mut self.touched {
@@ -372,4 +377,10 @@ impl Session {
         }
         Event::BackendLost(LastWords { code: "08P01".to_owned(), message: what.to_string() })
     }
+}
+
+/// The error's DETAIL may hold values of a row that is not the client's own: the row that an exclusion constraint conflicts
+/// with, or one that a foreign key's action changed beneath the statement.
+fn shows_others(fields: &ErrorFields<'_>) -> bool {
+    fields.code == b"23P01" || (fields.code.starts_with(b"23") && fields.has_context)
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::handle::{Handle, Signal};
 use super::statements::Interned;
 use crate::audit::Audit;
-use crate::config::Config;
+use crate::config::{Account, Config};
 use crate::metrics::ClientState;
 use crate::policy::Policy;
 use crate::pool::{PoolKey, Pools};
@@ -56,6 +56,22 @@ pub struct Rules {
 impl Rules {
     pub fn compile(config: Arc<Config>, generation: u64) -> Self {
         Self { generation, policy: Policy::compile(&config, generation), topology: Topology::of(&config), config }
+    }
+}
+
+impl Rules {
+    /// What an account of earlier rules is under these; absent: it has no place in them.
+    pub fn account_again(&self, account: &Account) -> Option<Arc<Account>> {
+        let user = self.config.users.get(&account.user.name)?;
+        let database = self.config.databases.get(&account.database.name)?;
+        if !user.databases.is_empty() && !user.databases.contains(&database.name) {
+            return None;
+        }
+        let tenant = match &account.tenant {
+            Some(tenant) => Some(self.config.tenants.get(&tenant.name)?.clone()),
+            None => None,
+        };
+        Account::new(user.clone(), database.clone(), tenant).ok().map(Arc::new)
     }
 }
 

@@ -105,7 +105,7 @@ pub fn needs_attention(analysis: &Analysis) -> bool {
             | Effect::Savepoint { .. }
             | Effect::Release { .. }
             | Effect::RollbackTo { .. } => false,
-            Effect::Discard(target) => matches!(target, DiscardTarget::Temp | DiscardTarget::All),
+            Effect::Discard(target) => !matches!(target, DiscardTarget::Plans),
             Effect::SetSession { .. }
             | Effect::SetUnknown
             | Effect::SetParameter { .. }

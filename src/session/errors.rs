@@ -55,19 +55,44 @@ impl Report for SettingsRefused {
             BindError::Settings { sqlstate, .. } => {
                 sqlstate.as_bytes().try_into().map_or(SqlState::INVALID_PARAMETER_VALUE, SqlState)
             }
-            BindError::Backend(_) => SqlState::CONNECTION_FAILURE,
+            BindError::Backend(_) | BindError::Context(_) => SqlState::CONNECTION_FAILURE,
         }
     }
 
     fn message(&self) -> Cow<'_, str> {
         match &self.0 {
             BindError::Settings { message, .. } => message.into(),
-            BindError::Backend(_) => "the connection to the server was lost".into(),
+            BindError::Backend(_) | BindError::Context(_) => "the connection to the server was lost".into(),
         }
     }
 
     fn hint(&self) -> Option<Cow<'_, str>> {
         Some("The server does not take a setting of this session any more: RESET it, or connect again.".into())
+    }
+}
+
+/// The server would not see a session as its tenant. The reason is for the log only.
+pub(super) struct ContextRefused;
+
+impl Report for ContextRefused {
+    fn fault(&self) -> Fault {
+        Fault::Server
+    }
+
+    fn severity(&self) -> Severity {
+        Severity::Error
+    }
+
+    fn sqlstate(&self) -> SqlState {
+        SqlState::INVALID_AUTHORIZATION
+    }
+
+    fn message(&self) -> Cow<'_, str> {
+        "the tenant's context could not be entered in the database".into()
+    }
+
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some("Ask an administrator to run pgwarden doctor.".into())
     }
 }
 

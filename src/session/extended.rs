@@ -350,6 +350,9 @@ impl Session {
         if let Some(statement) = &statement
             && statement.attention
         {
+            if self.forgets_tenant_midway(&statement.analysis) {
+                return Ok(self.refuse_extended(&Unsupported::ContextReset, assembly));
+            }
             if !self.queue.is_empty() {
                 return Ok(self.wait_before(assembly));
             }
@@ -501,7 +504,7 @@ impl Portals {
 }
 
 /// A Bind that was refused may not be here whole.
-fn discard_rest(step: Step, message: &Message<'_>) -> Step {
+pub(super) fn discard_rest(step: Step, message: &Message<'_>) -> Step {
     match step {
         Step::Done if !message.is_whole() => Step::Streaming(Pass::Discard),
         step => step,

@@ -10,11 +10,13 @@ use bytes::BufMut;
 
 use super::assembly::Assembly;
 use super::effects::{Touched, needs_attention};
+use super::extended::discard_rest;
 use super::refuse::{Refusing, SYNC, Unsupported};
 use super::statements::Statement;
 use super::{After, CloseReason, Effectful, Event, Flow, Owed, Pass, Session, Undo, encode};
 use crate::metrics::ClientState;
 use crate::policy::{Admitted, Verdict};
+use crate::pool::Bound;
 use crate::reply::{Expect, Show};
 use crate::sql::{Analysis, Effect, Summary};
 use crate::wire::frame::{self, FrameError, HEADER, Header, TxStatus};
@@ -125,6 +127,11 @@ impl Session {
             // The server is discarding up to Sync, or would be, had it not gone.
             return Ok(if message.is_whole() { Step::Done } else { Step::Streaming(Pass::Discard) });
         }
+        if self.bound.as_ref().is_some_and(Bound::lacks_context)
+            && let Some(step) = self.without_context(message, assembly)
+        {
+            return Ok(step);
+        }
         match tag {
             b'Q' => self.query(message, assembly),
             b'P' => self.parse(message, assembly),
@@ -150,6 +157,30 @@ impl Session {
         }
     }
 
+    /// The server has forgotten whom the session speaks for, at its own request: between transactions the backend goes back,
+    /// and is bound again for whatever comes next; until then nothing is sent to it that could read or write.
+    fn without_context(&mut self, message: &Message<'_>, assembly: &mut Assembly<'_>) -> Option<Step> {
+        let settled = self.queue.is_settled() && self.bound.as_ref().is_some_and(|bound| bound.is_settled());
+        if settled && self.touched.is_none() {
+            self.pins = Default::default();
+            self.let_go(None);
+            return None;
+        }
+        match message.header.tag {
+            b'S' | b'X' | b'H' | b'd' | b'c' | b'f' => None,
+            b'Q' => Some(self.refuse_query(&Unsupported::ContextReset, assembly)),
+            _ => Some(discard_rest(self.refuse_extended(&Unsupported::ContextReset, assembly), message)),
+        }
+    }
+
+    /// Whom the session speaks for would be forgotten by this, at a moment when it cannot be said again.
+    pub(super) fn forgets_tenant_midway(&self, analysis: &Analysis) -> bool {
+        let effects = || analysis.statements.iter().flat_map(|statement| &statement.effects);
+        let forgets = analysis.summary.has(Summary::EFFECTS) && effects().any(|it| self.seat.forgets_tenant(it));
+        let midway = || self.bound.as_ref().is_some_and(|bound| bound.status != TxStatus::Idle);
+        forgets && (analysis.statements.len() > 1 || midway())
+    }
+
     /// A backend is bound, or one that suits is free. `Err`: what to do instead.
     pub(super) fn ensure_backend(&mut self) -> Result<(), Step> {
         if self.bound.is_some() {
@@ -172,7 +203,7 @@ impl Session {
     }
 
     /// The backend is this session's now.
-    pub(super) fn hold(&mut self, bound: crate::pool::Bound) {
+    pub(super) fn hold(&mut self, bound: Bound) {
         let now_us = self.context.now_us.get();
         bound.note_client(self.handle.id, now_us);
         *self.handle.cancel_target.borrow_mut() = Some(bound.cancel_target());
@@ -197,7 +228,7 @@ impl Session {
     }
 
     pub(super) fn judge(&self, analysis: &Analysis) -> Verdict {
-        self.rules.policy.judge(&self.user, analysis)
+        self.rules.policy.judge(&self.account.user, analysis)
     }
 
     pub(super) fn query(&mut self, message: &Message<'_>, assembly: &mut Assembly<'_>) -> Result<Step, FrameError> {
@@ -213,6 +244,9 @@ impl Session {
         };
         if let Err(step) = self.ensure_backend() {
             return Ok(step);
+        }
+        if attention && self.forgets_tenant_midway(&analysis) {
+            return Ok(self.refuse_query(&Unsupported::ContextReset, assembly));
         }
         let mut effectful = None;
         let fresh = self.touched.is_none();

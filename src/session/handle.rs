@@ -34,6 +34,7 @@ pub struct Handle {
     pub user: Arc<str>,
     /// As the client asked for it.
     pub database: Arc<str>,
+    pub tenant: Option<Arc<str>>,
     pub address: String,
     pub tls: Option<&'static str>,
     pub connected_at_us: u64,
@@ -63,6 +64,7 @@ pub struct Identity {
     pub id: u64,
     pub user: Arc<str>,
     pub database: Arc<str>,
+    pub tenant: Option<Arc<str>>,
     pub address: String,
     pub tls: Option<&'static str>,
     pub connected_at_us: u64,
@@ -71,11 +73,12 @@ pub struct Identity {
 
 impl Handle {
     pub fn new(identity: Identity) -> Rc<Self> {
-        let Identity { id, user, database, address, tls, connected_at_us, secret } = identity;
+        let Identity { id, user, database, tenant, address, tls, connected_at_us, secret } = identity;
         Rc::new(Self {
             id,
             user,
             database,
+            tenant,
             address,
             tls,
             connected_at_us,

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::context::{APPLICATION_NAME, Context, Greeting};
-use super::errors::{QUOTING, QuotingOff};
+use super::errors::{ContextRefused, QUOTING, QuotingOff};
 use super::handle::Handle;
 use super::steps::seat_for;
 use super::{Client, Flow, Pass, Portals, Session, Told, encode_as};
 use crate::auth::LoggedIn;
-use crate::config::Database;
+use crate::config::Account;
 use crate::fault::{Report, Severity};
 use crate::net::Stream;
 use crate::pool::{BindError, LeaseError, Seat};
@@ -32,13 +32,13 @@ impl Session {
         context: Rc<Context>,
         handle: Rc<Handle>,
         logged_in: LoggedIn,
-        database: Arc<Database>,
+        account: Arc<Account>,
         key: &CancelKey,
     ) -> Result<Self, (Stream, BytesMut)> {
-        let LoggedIn { stream, user, settings, application_name, pending, received, .. } = logged_in;
+        let LoggedIn { stream, settings, application_name, pending, received, .. } = logged_in;
         let rules = context.rules();
         let mut out = pending;
-        let Some(seat) = seat_for(&context, &user, &database) else {
+        let Some(seat) = seat_for(&context, &account) else {
             out.extend_from_slice(&encode_as(&LeaseError::Retired, Severity::Fatal));
             return Err((stream, out));
         };
@@ -74,8 +74,7 @@ impl Session {
                 passing: 0,
                 pass: Pass::Discard,
             },
-            user,
-            database,
+            account,
             seat,
             startup: settings.clone(),
             settings,
@@ -138,7 +137,10 @@ async fn greeting(
                 return Ok(greeting);
             }
             Err(error) => {
-                let refused = matches!(error, BindError::Settings { .. });
+                if let BindError::Context(_) = &error {
+                    tracing::error!(error = %error, "the tenant's context could not be entered");
+                }
+                let refused = matches!(error, BindError::Settings { .. } | BindError::Context(_));
                 last = Some(error);
                 if refused {
                     break;
@@ -167,6 +169,7 @@ impl Report for StartupRefused {
                 .as_bytes()
                 .try_into()
                 .map_or(crate::fault::SqlState::INVALID_PARAMETER_VALUE, crate::fault::SqlState),
+            Some(BindError::Context(_)) => ContextRefused.sqlstate(),
             Some(BindError::Backend(_)) | None => crate::fault::SqlState::CONNECTION_FAILURE,
         }
     }
@@ -174,6 +177,7 @@ impl Report for StartupRefused {
     fn message(&self) -> std::borrow::Cow<'_, str> {
         match &self.0 {
             Some(BindError::Settings { message, .. }) => message.into(),
+            Some(BindError::Context(_)) => ContextRefused.message(),
             Some(BindError::Backend(_)) | None => "the connection to the server was lost".into(),
         }
     }

@@ -35,7 +35,7 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 
 use crate::audit::Ticket;
-use crate::config::{Database, User};
+use crate::config::Account;
 use crate::fault::{Report, Severity};
 use crate::net::Stream;
 use crate::pool::{Bound, Lease, Seat};
@@ -56,8 +56,7 @@ pub struct Session {
     rules: Rc<Rules>,
     handle: Rc<Handle>,
     client: Client,
-    user: Arc<User>,
-    database: Arc<Database>,
+    account: Arc<Account>,
     seat: Rc<Seat>,
     settings: Arc<Settings>,
     told: Told,

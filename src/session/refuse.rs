@@ -68,7 +68,12 @@ pub(super) enum Unsupported {
     NoUnnamedPortal,
     TooManyNames,
     PreparedExecute,
-    StatementTooLong { length: usize, max: usize },
+    StatementTooLong {
+        length: usize,
+        max: usize,
+    },
+    /// Whom the session speaks for would be forgotten in the middle of something, or was.
+    ContextReset,
 }
 
 impl Report for Unsupported {
@@ -82,7 +87,9 @@ impl Report for Unsupported {
 
     fn sqlstate(&self) -> SqlState {
         match self {
-            Self::FunctionCall | Self::ReservedName | Self::PreparedExecute => SqlState::FEATURE_NOT_SUPPORTED,
+            Self::FunctionCall | Self::ReservedName | Self::PreparedExecute | Self::ContextReset => {
+                SqlState::FEATURE_NOT_SUPPORTED
+            }
             Self::DuplicateName(_) => SqlState::DUPLICATE_PREPARED_STATEMENT,
             Self::AbortedTransaction => SqlState::IN_FAILED_TRANSACTION,
             Self::NoSuchStatement(_) => SqlState::INVALID_SQL_STATEMENT_NAME,
@@ -108,6 +115,9 @@ impl Report for Unsupported {
             Self::StatementTooLong { length, max } => {
                 format!("the statement's text is {length} bytes long, {max} are allowed").into()
             }
+            Self::ContextReset => {
+                "DISCARD ALL, DISCARD SEQUENCES and RESET ALL are not supported inside a transaction or batch".into()
+            }
             Self::PreparedExecute => {
                 "EXECUTE of a statement of the extended protocol cannot be prepared by name".into()
             }
@@ -122,6 +132,7 @@ impl Report for Unsupported {
             ),
             Self::ReservedName => Some("Choose another name for the statement.".into()),
             Self::TooManyNames => Some("Close statements that are not needed any more.".into()),
+            Self::ContextReset => Some("Send it alone, between transactions.".into()),
             Self::PreparedExecute => Some("Bind and execute the statement itself.".into()),
             Self::StatementTooLong { .. } => {
                 Some("Send values as parameters or by COPY, or raise server.statement_size_max.".into())

@@ -109,8 +109,17 @@ impl Session {
                 self.draining = true;
                 self.is_at_rest().then_some(Event::Close(CloseReason::Shutdown))
             }
+            // A tenant that was switched off is not served to the end of its transaction.
+            Signal::Reload if self.account.tenant.is_some() && !self.has_place() => {
+                Some(Event::Close(CloseReason::Retired))
+            }
             Signal::IdleTimeout | Signal::IdleInTransactionTimeout | Signal::Reload => None,
         }
+    }
+
+    /// The rules in force know the account.
+    fn has_place(&self) -> bool {
+        self.context.rules().account_again(&self.account).is_some()
     }
 
     /// Between transactions, with nothing half said by the client.

@@ -11,12 +11,14 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
 use super::effects::Pins;
-use super::errors::{BackendGone, Farewell, QUOTING, QuotingOff, SettingsRefused, StateUnknown, TooManySettings};
+use super::errors::{
+    BackendGone, ContextRefused, Farewell, QUOTING, QuotingOff, SettingsRefused, StateUnknown, TooManySettings,
+};
 use super::frontend::READY_IDLE;
 use super::handle::{Handle, Signal};
 use super::relay::READ_AHEAD_MAX;
 use super::{After, CloseReason, Event, Flow, LastWords, Pass, Session, encode, encode_as};
-use crate::config::PoolMode;
+use crate::config::{Account, PoolMode};
 use crate::fault::{Report, Severity};
 use crate::metrics::ClientState;
 use crate::pool::exchange::ExchangeError;
@@ -98,6 +100,10 @@ impl Session {
             let settings = self.settings.clone();
             match lease.bind(&settings).await {
                 Ok(bound) => return Ok(bound),
+                Err(error @ BindError::Context(_)) => {
+                    tracing::error!(session = self.handle.id, error = %error, "the tenant's context could not be entered");
+                    return Err(NoBackend::Denied(Box::new(ContextRefused)));
+                }
                 Err(error @ BindError::Settings { .. }) => {
                     return Err(NoBackend::Denied(Box::new(SettingsRefused(error))));
                 }
@@ -136,16 +142,11 @@ impl Session {
         }
         self.lease = None;
         let retired = NoBackend::Close(CloseReason::Retired);
-        let (Some(user), Some(database)) =
-            (rules.config.users.get(&self.user.name), rules.config.databases.get(&self.database.name))
-        else {
-            return Err(retired);
-        };
-        let allowed = user.databases.is_empty() || user.databases.contains(&database.name);
-        let place = rules.topology.place(database, route(None, TxStatus::Idle));
-        let (true, Some(place)) = (allowed, place) else { return Err(retired) };
-        self.seat = self.context.pools.seat(&rules.config, &place, database, user);
-        (self.user, self.database) = (user.clone(), database.clone());
+        let Some(account) = rules.account_again(&self.account) else { return Err(retired) };
+        let place = rules.topology.place(&account.database, route(None, TxStatus::Idle));
+        let Some(place) = place else { return Err(retired) };
+        self.seat = self.context.pools.seat(&rules.config, &place, &account);
+        self.account = account;
         self.rules = rules;
         Ok(())
     }
@@ -212,6 +213,15 @@ impl Session {
             self.touched = None;
         }
         let Some(bound) = &mut self.bound else { return };
+        let effects = || analysis.statements.iter().flat_map(|statement| &statement.effects);
+        if effects().any(|effect| self.seat.forgets_tenant(effect)) {
+            if self.failed {
+                // As likely as not nothing was forgotten; nobody else gets to rely on it.
+                bound.close_after = Some(BackendClose::NotClean);
+            } else {
+                bound.lose_context();
+            }
+        }
         let several = analysis.statements.len() > 1;
         for effect in analysis.statements.iter().flat_map(|statement| &statement.effects) {
             match effect {
@@ -328,7 +338,7 @@ impl Session {
                 self.pins = pins.with(self.pins.without(lasting_complement(lasting)));
             }
             if let Some(authorization) = answer.authorization {
-                self.pins = if *authorization == *self.user.server_user {
+                self.pins = if *authorization == **self.account.server_user() {
                     self.pins.without(Pins::AUTHORIZATION)
                 } else {
                     self.pins.with(Pins::AUTHORIZATION)
@@ -372,7 +382,7 @@ impl Session {
 
     /// The backend stays with the session between transactions.
     pub(super) fn keeps_backend(&self) -> bool {
-        !self.pins.is_empty() || self.user.pool.mode == PoolMode::Session
+        !self.pins.is_empty() || self.account.pool().mode == PoolMode::Session
     }
 
     /// The server went away. Requests that it owes an answer fail, and are not tried again: they may have been run.
@@ -481,7 +491,7 @@ impl Session {
         }
         let Some(bound) = &mut self.bound else { return };
         bound.unnamed = None;
-        let kept = !self.pins.is_empty() || self.user.pool.mode == PoolMode::Session || self.touched.is_some();
+        let kept = !self.pins.is_empty() || self.account.pool().mode == PoolMode::Session || self.touched.is_some();
         if kept {
             // Even the same user's next session must not find this one's state.
             bound.unclean = true;
@@ -547,13 +557,9 @@ impl Drop for CancelGuard {
     }
 }
 
-/// The seat of a user in a database, by the rules in force.
-pub(super) fn seat_for(
-    context: &super::Context,
-    user: &crate::config::User,
-    database: &crate::config::Database,
-) -> Option<Rc<Seat>> {
+/// The seat of an account, by the rules in force.
+pub(super) fn seat_for(context: &super::Context, account: &Account) -> Option<Rc<Seat>> {
     let rules = context.rules();
-    let place = rules.topology.place(database, route(None, TxStatus::Idle))?;
-    Some(context.pools.seat(&rules.config, &place, database, user))
+    let place = rules.topology.place(&account.database, route(None, TxStatus::Idle))?;
+    Some(context.pools.seat(&rules.config, &place, account))
 }

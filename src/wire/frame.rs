@@ -1,8 +1,9 @@
 //! Message framing: a type byte, a length that counts itself, a body.
 //!
-//! Nothing here copies or allocates. A frame is looked at where it was read; what does not fit its declared length is a
+//! Reading neither copies nor allocates. A frame is looked at where it was read; what does not fit its declared length is a
 //! [`FrameError`], never a guess. <https://www.postgresql.org/docs/15/protocol-overview.html#PROTOCOL-MESSAGE-CONCEPTS>
 
+use bytes::{BufMut, BytesMut};
 use thiserror::Error;
 
 /// Bytes of a type and a length.
@@ -140,6 +141,8 @@ pub struct ErrorFields<'a> {
     pub message: &'a [u8],
     /// `R`: name of the C function.
     pub routine: &'a [u8],
+    /// `W` is there: the error came from within a function, trigger or foreign key's action.
+    pub has_context: bool,
 }
 
 impl<'a> ErrorFields<'a> {
@@ -154,6 +157,7 @@ impl<'a> ErrorFields<'a> {
                 b'C' => fields.code = value,
                 b'M' => fields.message = value,
                 b'R' => fields.routine = value,
+                b'W' => fields.has_context = true,
                 _ => {}
             }
             body = rest;
@@ -165,6 +169,25 @@ impl<'a> ErrorFields<'a> {
     pub fn is_fatal(&self) -> bool {
         matches!(self.severity, b"FATAL" | b"PANIC")
     }
+}
+
+/// Writes an ErrorResponse with the fields of `body` but for those of one kind. A malformed rest is left out.
+pub fn error_without(mut body: &[u8], kind: u8, out: &mut BytesMut) {
+    out.put_u8(b'E');
+    let at = out.len();
+    out.put_u32(0);
+    while let Some((&field, rest)) = body.split_first() {
+        let Some((value, rest)) = split_cstr(rest).filter(|_| field != 0) else { break };
+        if field != kind {
+            out.put_u8(field);
+            out.put_slice(value);
+            out.put_u8(0);
+        }
+        body = rest;
+    }
+    out.put_u8(0);
+    let length = (out.len() - at) as u32;
+    out[at..at + 4].copy_from_slice(&length.to_be_bytes());
 }
 
 /// The two strings of a ParameterStatus.
@@ -230,6 +253,19 @@ pub fn data_row(body: &[u8]) -> Result<Vec<Option<&[u8]>>, FrameError> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_field_is_left_out_of_an_error() {
+        let body = b"SERROR\0C23P01\0Mno\0DKey (a)=(1) conflicts with existing key (a)=(2).\0Rf\0\0";
+        let mut out = BytesMut::new();
+        error_without(body, b'D', &mut out);
+        let header = Header::read(&out, 1000).unwrap().unwrap();
+        assert_eq!(header, Header { tag: b'E', body: out.len() - HEADER });
+        assert_eq!(&out[HEADER..], b"SERROR\0C23P01\0Mno\0Rf\0\0");
+        out.clear();
+        error_without(b"SERROR\0Mopen", b'D', &mut out);
+        assert_eq!(&out[HEADER..], b"SERROR\0\0");
+    }
 
     #[test]
     fn a_length_below_four_or_above_the_limit_is_refused() {

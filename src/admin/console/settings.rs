@@ -130,7 +130,8 @@ fn server_keys(list: &mut List, server: &Server) {
 }
 
 fn tls_keys(list: &mut List, tls: &ClientTls) {
-    let ClientTls { mode, cert, key, client_ca, version_min } = tls;
+    let ClientTls { mode, cert, key, client_ca, server_name_tenant, version_min } = tls;
+    list.add("tls", "server_name_tenant", RELOAD, server_name_tenant);
     let mode = match mode {
         ClientTlsMode::Allow => "allow",
         ClientTlsMode::Require => "require",

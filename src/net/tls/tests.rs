@@ -48,6 +48,7 @@ impl Files {
             cert: self.path("server.test.pem"),
             key: self.path("server.test.key"),
             client_ca: Some(self.path("ca.pem")),
+            server_name_tenant: false,
             version_min: TlsVersion::V12,
         }
     }
