@@ -247,6 +247,8 @@ section! {
         rewrite_tables: Vec<Name> = "[]",
         /// Serve tenants although `pgwarden doctor` finds holes in the database's wall.
         danger_open_wall: bool = "false",
+        /// Let every statement through, whatever roles allow: only the database's wall is left. For tests of that wall.
+        danger_open_policy: bool = "false",
         /// Further tenants and users, kept in the database itself.
         directory: RawDirectory,
         /// What differs from `[pool]` for the pools of its tenants.

@@ -19,6 +19,8 @@ pub struct Tenancy {
     pub directory: Option<ServerLogin>,
     /// Serve tenants although the database's wall was found to have holes.
     pub danger_open_wall: bool,
+    /// Let every statement through.
+    pub danger_open_policy: bool,
     /// Of its tenants' pools.
     pub pool: PoolSettings,
 }

@@ -9,7 +9,8 @@ use crate::config::{
 };
 
 pub(super) fn tenancy_keys(list: &mut List, table: &str, tenancy: &Tenancy) {
-    let Tenancy { isolation, schemas, functions, rewrite, directory, danger_open_wall, pool } = tenancy;
+    let Tenancy { isolation, schemas, functions, rewrite, directory, danger_open_wall, danger_open_policy, pool } =
+        tenancy;
     list.template = Some("databases.NAME.tenancy");
     match isolation {
         Isolation::Row(RowIsolation { context, column, key_type, login }) => {
@@ -42,6 +43,7 @@ pub(super) fn tenancy_keys(list: &mut List, table: &str, tenancy: &Tenancy) {
         }
     }
     list.add(table, "danger_open_wall", RELOAD, danger_open_wall);
+    list.add(table, "danger_open_policy", RELOAD, danger_open_policy);
     if let Some(login) = directory {
         list.template = Some("databases.NAME.tenancy.directory");
         login_keys(list, &format!("{table}.directory"), login);

@@ -56,6 +56,10 @@ impl Checker<'_> {
             let hint = "run pgwarden doctor, mend what it finds, and remove this";
             self.warn(place, Some("true"), "false: holes in the database's wall let tenants through", hint);
         }
+        if let Some(place) = raw.danger_open_policy.place().filter(|_| raw.danger_open_policy()) {
+            let hint = "remove it; let roles and functions allow what is missing";
+            self.warn(place, Some("true"), "false: statements are not judged", hint);
+        }
         let own_pool = raw.pool.value().cloned().unwrap_or_default();
         Some(Tenancy {
             isolation: isolation?,
@@ -64,6 +68,7 @@ impl Checker<'_> {
             rewrite: self.rewrite(raw, place),
             directory,
             danger_open_wall: raw.danger_open_wall(),
+            danger_open_policy: raw.danger_open_policy(),
             pool: self.pool(&own_pool, pool, raw.pool.place().unwrap_or(place)),
         })
     }
