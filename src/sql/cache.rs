@@ -194,7 +194,10 @@ fn weight(analysis: &Analysis) -> usize {
         let functions = statement.functions.iter();
         let relations = relations.map(|r| 96 + r.name.len() + r.schema.as_ref().map_or(0, String::len)).sum::<usize>();
         let functions = functions.map(|f| 32 + f.iter().map(|part| 32 + part.len()).sum::<usize>()).sum::<usize>();
-        size_of::<Statement>() + relations + functions + statement.effects.len() * (size_of::<Effect>() + 32)
+        let facts = &statement.facts;
+        let assignments = facts.assignments.iter().map(|a| 96 + a.name.len() + a.columns.len() * 40).sum::<usize>();
+        let facts = assignments + (facts.settings.len() + facts.schemas.len() + facts.options.len()) * 64;
+        size_of::<Statement>() + relations + functions + facts + statement.effects.len() * (size_of::<Effect>() + 32)
     };
     size_of::<Analysis>() + analysis.statements.iter().map(of_statement).sum::<usize>()
 }

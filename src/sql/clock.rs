@@ -122,10 +122,10 @@ const OVERHEAD: usize = size_of::<Slot>() + 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::{Spans, Summary};
+    use crate::sql::grammar;
 
     fn analysis() -> Arc<Analysis> {
-        Arc::new(Analysis { summary: Summary::EMPTY, spans: Spans::Exact, statements: Vec::new(), failure: None })
+        Arc::new(grammar::read(b""))
     }
 
     /// Few distinct hashes, so that entries collide.

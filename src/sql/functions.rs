@@ -29,6 +29,10 @@ pub enum Class {
     Sequence,
     LargeObject,
     Notify,
+    /// Looks an object up by a name that it repeats in its error, which shows values that a later condition would hide.
+    Lookup,
+    /// For the server's own use: input and output of types, triggers, support of operators and indexes.
+    Internal,
 }
 
 /// One function of the table.

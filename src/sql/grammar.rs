@@ -20,15 +20,22 @@ use super::depth::{self, Survey};
 use super::effects::effects_of;
 use super::kinds::{access_of, kind_of};
 use super::walk::walk;
-use super::{Access, Analysis, Effect, Failure, Spans, Statement, StatementKind, Summary};
+use super::{Access, Admission, Analysis, Effect, Facts, Failure, Spans, Statement, StatementKind, Summary};
 
 /// Reads a text without any cache.
 pub fn read(text: &[u8]) -> Analysis {
+    let admission = Admission::default();
     let statements = match text_of(text).and_then(parse) {
         Ok(statements) => statements,
         Err(failure) => {
             let summary = Summary::FAILED;
-            return Analysis { summary, spans: Spans::Exact, statements: Vec::new(), failure: Some(failure) };
+            return Analysis {
+                summary,
+                spans: Spans::Exact,
+                statements: Vec::new(),
+                failure: Some(failure),
+                admission,
+            };
         }
     };
     let mut summary = summary_of(statements.iter().map(|(statement, _)| statement));
@@ -36,7 +43,7 @@ pub fn read(text: &[u8]) -> Analysis {
         summary = summary.with(Summary::LITERALS);
     }
     let statements = statements.into_iter().map(|(statement, _)| statement).collect();
-    Analysis { summary, spans: Spans::Exact, statements, failure: None }
+    Analysis { summary, spans: Spans::Exact, statements, failure: None, admission }
 }
 
 /// Whether another value of a literal could change what an analysis says, or what its readers make of it.
@@ -131,7 +138,8 @@ fn statement_of(raw: &RawStmt, text: &str, steps: &mut usize) -> Result<(Stateme
     let fingerprint = fingerprint_of(&text[span.clone()]);
     let literals = if found.literals { Literals::Matter } else { Literals::Indifferent };
     let parameters_max = found.parameters_max;
-    let statement = Statement { kind, span, access, effects, relations, functions, parameters_max, fingerprint };
+    let facts = found.facts;
+    let statement = Statement { kind, span, access, effects, relations, functions, parameters_max, fingerprint, facts };
     Ok((statement, literals))
 }
 
@@ -150,6 +158,7 @@ fn unknown(span: Range<usize>) -> Statement {
         functions: Vec::new(),
         parameters_max: 0,
         fingerprint: 0,
+        facts: Facts::default(),
     }
 }
 
@@ -211,7 +220,7 @@ fn facts_of(statement: &Statement) -> Summary {
         Fetch | Move | Close | CloseAll | Listen | Unlisten | UnlistenAll | Notify | Lock | Load => Summary::default(),
         Do | Call | Checkpoint | Vacuum | Analyze | Cluster | Reindex | Refresh | Create => Summary::default(),
         CreateTableAs | SelectInto | Alter | AlterSystem | Drop | Truncate | Comment | Grant => Summary::default(),
-        SecurityLabel | Import => Summary::default(),
+        SecurityLabel | Import | DefineFunction | DefineTrigger | Administer => Summary::default(),
     };
     for effect in &statement.effects {
         let fact = if *effect == Effect::UnknownFunction { Summary::UNKNOWN_FUNCTION } else { Summary::EFFECTS };

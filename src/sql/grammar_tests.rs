@@ -186,7 +186,7 @@ fn queries_name_what_they_touch() {
             select * from a join b using (id) left join c on true, rows from (generate_series(1, 2), f(3)) as r
                 Select Read <a> <b> <c> generate_series() f() UnknownFunction (unknown_function)
             select * from t tablesample bernoulli (10)
-                Select Read <t> (plain)
+                Select Read <t> bernoulli() (plain)
             select * from xmltable('/a' passing (select d from doc) columns x int) x
                 Select Read <doc> (plain)
             select json_object('a': (select b from c))
@@ -210,9 +210,9 @@ fn queries_name_what_they_touch() {
             create materialized view v as select * from secret
                 CreateTableAs Write <v:Define> <secret> (plain writes)
             create rule r as on insert to t do instead delete from secret
-                Create Write <t:Define> <secret:Delete> (plain writes)
+                DefineTrigger Write <t:Define> <secret:Delete> (plain writes)
             create function f() returns int begin atomic delete from secret; select set_config('a.b','c',false); end
-                Create Write <secret:Delete> set_config() (plain writes literals)
+                DefineFunction Write <secret:Delete> set_config() (plain writes literals)
             grant select on t to x
                 Grant Write <t:Define> (plain writes)
             drop table a.b, c
@@ -226,7 +226,7 @@ fn queries_name_what_they_touch() {
             alter table t add column c int default f()
                 Alter Write <t:Define> f() UnknownFunction (unknown_function writes)
             create table t (id int default nextval('s'), p int references parent)
-                Create Write <t:Define> <parent:Define> nextval() (plain writes literals)
+                Create Write <t:Define> <s:Name> <parent:Define> nextval() (plain writes literals)
             create table t (like u)
                 Create Write <t:Define> <u:Define> (plain writes)
             create table p partition of t for values in (set_config('a.b','c',false))
@@ -426,9 +426,9 @@ fn settings_in_every_spelling() {
             alter system set a = 1
                 AlterSystem Write (plain writes)
             alter role x set search_path = y
-                Alter Write (plain writes)
+                Administer Write (plain writes)
             alter database d set search_path = y
-                Alter Write (plain writes)
+                Administer Write (plain writes)
             select set_config('jit', 'off', false)
                 Select Read set_config() SetSession(jit) (effects literals)
             select pg_catalog.set_config('search_path', '', false)
@@ -688,7 +688,7 @@ fn session_state_of_other_kinds() {
             create table pg_temp_3.t (a int)
                 Create Write <pg_temp_3.t:Define> TempObject (effects writes)
             create function pg_temp.f() returns int language sql as 'select 1'
-                Create Write TempObject (effects writes)
+                DefineFunction Write TempObject (effects writes)
             create type pg_temp.t as (a int)
                 Create Write <pg_temp.t:Define> TempObject (effects writes)
             create domain pg_temp.d as int
@@ -706,7 +706,7 @@ fn session_state_of_other_kinds() {
             create unlogged table t (a int)
                 Create Write <t:Define> (plain writes)
             create extension x schema pg_temp
-                Create Write TempObject (effects writes)
+                Administer Write TempObject (effects writes)
             import foreign schema a from server b into pg_temp
                 Import Write TempObject (effects writes)
             select pg_advisory_lock(1)
@@ -724,9 +724,9 @@ fn session_state_of_other_kinds() {
             select (id).pg_advisory_lock from t
                 Select Read <t> pg_advisory_lock() SessionLock (effects literals)
             select nextval('s')
-                Select Write nextval() Sequence { reads: false } (effects writes literals)
+                Select Write <s:Name> nextval() Sequence { reads: false } (effects writes literals)
             select setval('s', 1), currval('s'), lastval()
-                Select Write setval() currval() lastval() Sequence { reads: false } Sequence { reads: true } (effects writes literals)
+                Select Write <s:Name> setval() currval() lastval() Sequence { reads: false } Sequence { reads: true } (effects writes literals)
             select query_to_xml('select 1', true, true, '')
                 Select Write query_to_xml() Opaque (effects writes literals)
             select ts_rewrite('a'::tsquery, 'b'::tsquery, 'c'::tsquery)
@@ -750,7 +750,7 @@ fn session_state_of_other_kinds() {
             select information_schema._pg_expandarray(indkey) from pg_index
                 Select Read <pg_index> information_schema._pg_expandarray() (plain)
             select now(), count(*), coalesce(a, b), extract(year from d), 'x'::regclass, to_regclass('x') from t
-                Select Read <t> now() count() pg_catalog.extract() to_regclass() (plain literals)
+                Select Read <x:Name> <t> now() count() pg_catalog.extract() to_regclass() (plain literals)
         "#]],
     );
 }
@@ -888,29 +888,29 @@ fn definitions_have_coarse_kinds() {
             create schema s create table t (a int)
                 Create Write <t:Define> (plain writes)
             create tablespace t location '/x'
-                Create Write (plain writes)
+                Administer Write (plain writes)
             create extension hstore
-                Create Write (plain writes)
+                Administer Write (plain writes)
             create role r password 'x'
-                Create Write (plain writes)
+                Administer Write (plain writes)
             create user mapping for x server y
-                Create Write (plain writes)
+                Administer Write (plain writes)
             create policy p on t using (tenant = current_setting('a.b'))
-                Create Write <t:Define> current_setting() (plain writes)
+                DefineTrigger Write <t:Define> current_setting() (plain writes)
             create trigger t before insert on t execute function f()
-                Create Write <t:Define> (plain writes)
+                DefineTrigger Write <t:Define> (plain writes)
             create event trigger e on ddl_command_start execute function f()
-                Create Write (plain writes)
+                Administer Write (plain writes)
             create language l
-                Create Write (plain writes)
+                Administer Write (plain writes)
             create aggregate a (int) (sfunc = f, stype = int)
-                Create Write (plain writes)
+                DefineFunction Write (plain writes)
             create domain d as int check (value > 0)
                 Create Write (plain writes)
             create operator + (function = f, leftarg = int)
-                Create Write (plain writes)
+                Administer Write (plain writes)
             create operator class c for type int using btree as operator 1 <
-                Create Write (plain writes)
+                Administer Write (plain writes)
             create type e as enum ('a')
                 Create Write (plain writes)
             create type c as (a int)
@@ -918,25 +918,25 @@ fn definitions_have_coarse_kinds() {
             create type r as range (subtype = int)
                 Create Write (plain writes)
             create database d
-                Create Write (plain writes)
+                Administer Write (plain writes)
             create conversion c for 'utf8' to 'latin1' from f
-                Create Write (plain writes)
+                Administer Write (plain writes)
             create cast (int as text) with function f(int)
-                Create Write (plain writes)
+                Administer Write (plain writes)
             create transform for int language sql (from sql with function f(internal), to sql with function f(internal))
-                Create Write (plain writes)
+                Administer Write (plain writes)
             create publication p for table t
-                Create Write <t:Define> (plain writes)
+                Administer Write <t:Define> (plain writes)
             create subscription s connection 'x' publication p
-                Create Write (plain writes)
+                Administer Write (plain writes)
             create statistics s on a, b from t
                 Create Write <t:Define> (plain writes)
             create server s foreign data wrapper f
-                Create Write (plain writes)
+                Administer Write (plain writes)
             create foreign table t (a int) server s
-                Create Write <t:Define> (plain writes)
+                Administer Write <t:Define> (plain writes)
             create access method a type table handler h
-                Create Write (plain writes)
+                Administer Write (plain writes)
             create text search configuration c (copy = simple)
                 Create Write (plain writes)
             create collation c (locale = 'C')
@@ -948,57 +948,57 @@ fn definitions_have_coarse_kinds() {
             alter table t set schema s
                 Alter Write <t:Define> (plain writes)
             alter function f() immutable
-                Alter Write (plain writes)
+                DefineFunction Write (plain writes)
             alter domain d add check (value > 0)
                 Alter Write (plain writes)
             alter type e add value 'x'
                 Alter Write (plain writes)
             alter extension x update
-                Alter Write (plain writes)
+                Administer Write (plain writes)
             alter role r nologin
-                Alter Write (plain writes)
+                Administer Write (plain writes)
             alter database d connection limit 1
-                Alter Write (plain writes)
+                Administer Write (plain writes)
             alter sequence s restart
                 Alter Write <s:Define> (plain writes)
             alter policy p on t using (true)
-                Alter Write <t:Define> (plain writes)
+                DefineTrigger Write <t:Define> (plain writes)
             alter publication p add table t
-                Alter Write <t:Define> (plain writes)
+                Administer Write <t:Define> (plain writes)
             alter subscription s disable
-                Alter Write (plain writes)
+                Administer Write (plain writes)
             alter default privileges grant select on tables to x
                 Grant Write (plain writes)
             alter text search configuration c add mapping for word with simple
                 Alter Write (plain writes)
             alter operator + (int, int) set (restrict = none)
-                Alter Write (plain writes)
+                Administer Write (plain writes)
             alter statistics s set statistics 1
                 Alter Write (plain writes)
             alter event trigger e disable
-                Alter Write (plain writes)
+                Administer Write (plain writes)
             alter server s options (a 'b')
-                Alter Write (plain writes)
+                Administer Write (plain writes)
             drop function f(int)
-                Drop Write (plain writes)
+                DefineFunction Write (plain writes)
             drop role x
-                Drop Write (plain writes)
+                Administer Write (plain writes)
             drop database d
-                Drop Write (plain writes)
+                Administer Write (plain writes)
             drop owned by x
-                Drop Write (plain writes)
+                Administer Write (plain writes)
             reassign owned by a to b
-                Alter Write (plain writes)
+                Administer Write (plain writes)
             drop tablespace t
-                Drop Write (plain writes)
+                Administer Write (plain writes)
             drop subscription s
-                Drop Write (plain writes)
+                Administer Write (plain writes)
             drop user mapping for x server y
-                Drop Write (plain writes)
+                Administer Write (plain writes)
             drop type t
                 Drop Write (plain writes)
             grant a to b
-                Grant Write (plain writes)
+                Administer Write (plain writes)
             revoke select on t from x
                 Grant Write <t:Define> (plain writes)
             security label on table t is 'x'

@@ -11,9 +11,7 @@ use super::{Access, DiscardTarget, StatementKind};
 pub(super) fn kind_of(node: &NodeEnum) -> StatementKind {
     use StatementKind::*;
     match node {
-        NodeEnum::SelectStmt(select) if takes_into(select) => SelectInto,
-        NodeEnum::SelectStmt(select) if !select.values_lists.is_empty() => Values,
-        NodeEnum::SelectStmt(_) => Select,
+        NodeEnum::SelectStmt(select) => kind_of_select(select),
         NodeEnum::InsertStmt(_) => Insert,
         NodeEnum::UpdateStmt(_) => Update,
         NodeEnum::DeleteStmt(_) => Delete,
@@ -70,59 +68,82 @@ pub(super) fn kind_of(node: &NodeEnum) -> StatementKind {
         NodeEnum::AlterSystemStmt(_) => AlterSystem,
         NodeEnum::TruncateStmt(_) => Truncate,
         NodeEnum::CommentStmt(_) => Comment,
-        NodeEnum::GrantStmt(_) | NodeEnum::GrantRoleStmt(_) | NodeEnum::AlterDefaultPrivilegesStmt(_) => Grant,
+        NodeEnum::GrantStmt(grant) => of_grant(grant),
+        NodeEnum::AlterDefaultPrivilegesStmt(_) => Grant,
+        NodeEnum::GrantRoleStmt(_) => Administer,
         NodeEnum::SecLabelStmt(_) => SecurityLabel,
         NodeEnum::ImportForeignSchemaStmt(_) => Import,
         node => definition_kind(node),
     }
 }
 
+/// The kind of a SELECT, VALUES or TABLE.
+pub(super) fn kind_of_select(select: &protobuf::SelectStmt) -> StatementKind {
+    match select {
+        select if takes_into(select) => StatementKind::SelectInto,
+        select if !select.values_lists.is_empty() => StatementKind::Values,
+        _ => StatementKind::Select,
+    }
+}
+
 /// CREATE, ALTER and DROP of anything.
 fn definition_kind(node: &NodeEnum) -> StatementKind {
+    use StatementKind::*;
     match node {
         NodeEnum::CreateSchemaStmt(_)
         | NodeEnum::CreateStmt(_)
-        | NodeEnum::CreateTableSpaceStmt(_)
+        | NodeEnum::CreateSeqStmt(_)
+        | NodeEnum::CreateDomainStmt(_)
+        | NodeEnum::IndexStmt(_)
+        | NodeEnum::CreateStatsStmt(_)
+        | NodeEnum::CompositeTypeStmt(_)
+        | NodeEnum::CreateEnumStmt(_)
+        | NodeEnum::CreateRangeStmt(_)
+        | NodeEnum::ViewStmt(_) => Create,
+        NodeEnum::DefineStmt(define) => of_object(define.kind, Create),
+        NodeEnum::AlterTableStmt(alter) => of_object(alter.objtype, Alter),
+        NodeEnum::AlterCollationStmt(_)
+        | NodeEnum::AlterDomainStmt(_)
+        | NodeEnum::AlterSeqStmt(_)
+        | NodeEnum::AlterStatsStmt(_)
+        | NodeEnum::AlterTypeStmt(_)
+        | NodeEnum::AlterEnumStmt(_)
+        | NodeEnum::AlterTsdictionaryStmt(_)
+        | NodeEnum::AlterTsconfigurationStmt(_) => Alter,
+        NodeEnum::RenameStmt(rename) => of_object(rename.rename_type, Alter),
+        NodeEnum::AlterObjectSchemaStmt(alter) => of_object(alter.object_type, Alter),
+        NodeEnum::AlterOwnerStmt(alter) => of_object(alter.object_type, Alter),
+        NodeEnum::AlterObjectDependsStmt(alter) => of_object(alter.object_type, Alter),
+        NodeEnum::DropStmt(drop) => of_object(drop.remove_type, Drop),
+        NodeEnum::CreateFunctionStmt(_) | NodeEnum::AlterFunctionStmt(_) => DefineFunction,
+        NodeEnum::CreateTrigStmt(_)
+        | NodeEnum::RuleStmt(_)
+        | NodeEnum::CreatePolicyStmt(_)
+        | NodeEnum::AlterPolicyStmt(_) => DefineTrigger,
+        NodeEnum::CreateTableSpaceStmt(_)
         | NodeEnum::CreateExtensionStmt(_)
         | NodeEnum::CreateFdwStmt(_)
         | NodeEnum::CreateForeignServerStmt(_)
         | NodeEnum::CreateForeignTableStmt(_)
         | NodeEnum::CreateUserMappingStmt(_)
-        | NodeEnum::CreatePolicyStmt(_)
         | NodeEnum::CreateAmStmt(_)
-        | NodeEnum::CreateTrigStmt(_)
         | NodeEnum::CreateEventTrigStmt(_)
         | NodeEnum::CreatePlangStmt(_)
         | NodeEnum::CreateRoleStmt(_)
-        | NodeEnum::CreateSeqStmt(_)
-        | NodeEnum::DefineStmt(_)
-        | NodeEnum::CreateDomainStmt(_)
         | NodeEnum::CreateOpClassStmt(_)
         | NodeEnum::CreateOpFamilyStmt(_)
-        | NodeEnum::IndexStmt(_)
-        | NodeEnum::CreateStatsStmt(_)
-        | NodeEnum::CreateFunctionStmt(_)
-        | NodeEnum::RuleStmt(_)
-        | NodeEnum::CompositeTypeStmt(_)
-        | NodeEnum::CreateEnumStmt(_)
-        | NodeEnum::CreateRangeStmt(_)
-        | NodeEnum::ViewStmt(_)
         | NodeEnum::CreatedbStmt(_)
         | NodeEnum::CreateConversionStmt(_)
         | NodeEnum::CreateCastStmt(_)
         | NodeEnum::CreateTransformStmt(_)
         | NodeEnum::CreatePublicationStmt(_)
-        | NodeEnum::CreateSubscriptionStmt(_) => StatementKind::Create,
-        NodeEnum::DropTableSpaceStmt(_)
+        | NodeEnum::CreateSubscriptionStmt(_)
+        | NodeEnum::DropTableSpaceStmt(_)
         | NodeEnum::DropUserMappingStmt(_)
         | NodeEnum::DropRoleStmt(_)
-        | NodeEnum::DropStmt(_)
         | NodeEnum::DropdbStmt(_)
         | NodeEnum::DropOwnedStmt(_)
-        | NodeEnum::DropSubscriptionStmt(_) => StatementKind::Drop,
-        NodeEnum::AlterTableStmt(_)
-        | NodeEnum::AlterCollationStmt(_)
-        | NodeEnum::AlterDomainStmt(_)
+        | NodeEnum::DropSubscriptionStmt(_)
         | NodeEnum::AlterTableSpaceOptionsStmt(_)
         | NodeEnum::AlterTableMoveAllStmt(_)
         | NodeEnum::AlterExtensionStmt(_)
@@ -130,30 +151,83 @@ fn definition_kind(node: &NodeEnum) -> StatementKind {
         | NodeEnum::AlterFdwStmt(_)
         | NodeEnum::AlterForeignServerStmt(_)
         | NodeEnum::AlterUserMappingStmt(_)
-        | NodeEnum::AlterPolicyStmt(_)
         | NodeEnum::AlterEventTrigStmt(_)
         | NodeEnum::AlterRoleStmt(_)
         | NodeEnum::AlterRoleSetStmt(_)
-        | NodeEnum::AlterSeqStmt(_)
         | NodeEnum::AlterOpFamilyStmt(_)
-        | NodeEnum::AlterStatsStmt(_)
-        | NodeEnum::AlterFunctionStmt(_)
-        | NodeEnum::RenameStmt(_)
-        | NodeEnum::AlterObjectDependsStmt(_)
-        | NodeEnum::AlterObjectSchemaStmt(_)
-        | NodeEnum::AlterOwnerStmt(_)
         | NodeEnum::AlterOperatorStmt(_)
-        | NodeEnum::AlterTypeStmt(_)
-        | NodeEnum::AlterEnumStmt(_)
         | NodeEnum::AlterDatabaseStmt(_)
         | NodeEnum::AlterDatabaseRefreshCollStmt(_)
         | NodeEnum::AlterDatabaseSetStmt(_)
         | NodeEnum::ReassignOwnedStmt(_)
-        | NodeEnum::AlterTsdictionaryStmt(_)
-        | NodeEnum::AlterTsconfigurationStmt(_)
         | NodeEnum::AlterPublicationStmt(_)
-        | NodeEnum::AlterSubscriptionStmt(_) => StatementKind::Alter,
-        _ => StatementKind::Unknown,
+        | NodeEnum::AlterSubscriptionStmt(_) => Administer,
+        _ => Unknown,
+    }
+}
+
+/// The kind of a definition by what it defines; `plain` for tables and the like.
+fn of_object(kind: i32, plain: StatementKind) -> StatementKind {
+    use protobuf::ObjectType::*;
+    match protobuf::ObjectType::try_from(kind).unwrap_or(Undefined) {
+        ObjectTable
+        | ObjectView
+        | ObjectMatview
+        | ObjectIndex
+        | ObjectSequence
+        | ObjectColumn
+        | ObjectAttribute
+        | ObjectDefault
+        | ObjectTabconstraint
+        | ObjectDomain
+        | ObjectDomconstraint
+        | ObjectSchema
+        | ObjectStatisticExt
+        | ObjectCollation
+        | ObjectTsconfiguration
+        | ObjectTsdictionary => plain,
+        // A base type has input and output functions of its own.
+        ObjectType if plain == StatementKind::Create => StatementKind::Administer,
+        ObjectType => plain,
+        ObjectFunction | ObjectProcedure | ObjectRoutine | ObjectAggregate => StatementKind::DefineFunction,
+        ObjectTrigger | ObjectRule | ObjectPolicy => StatementKind::DefineTrigger,
+        Undefined
+        | ObjectAccessMethod
+        | ObjectAmop
+        | ObjectAmproc
+        | ObjectCast
+        | ObjectConversion
+        | ObjectDatabase
+        | ObjectDefacl
+        | ObjectEventTrigger
+        | ObjectExtension
+        | ObjectFdw
+        | ObjectForeignServer
+        | ObjectForeignTable
+        | ObjectLanguage
+        | ObjectLargeobject
+        | ObjectOpclass
+        | ObjectOperator
+        | ObjectOpfamily
+        | ObjectParameterAcl
+        | ObjectPublication
+        | ObjectPublicationNamespace
+        | ObjectPublicationRel
+        | ObjectRole
+        | ObjectSubscription
+        | ObjectTablespace
+        | ObjectTransform
+        | ObjectTsparser
+        | ObjectTstemplate
+        | ObjectUserMapping => StatementKind::Administer,
+    }
+}
+
+/// Grants on what belongs to the database as a whole administer it.
+fn of_grant(grant: &protobuf::GrantStmt) -> StatementKind {
+    match of_object(grant.objtype, StatementKind::Grant) {
+        StatementKind::DefineFunction => StatementKind::Grant,
+        kind => kind,
     }
 }
 
@@ -238,6 +312,7 @@ pub(super) fn access_of(kind: StatementKind) -> Access {
         Insert | Update | Delete | Merge | CopyFrom | CopyFile | CopyProgram | PrepareTransaction => Access::Write,
         CommitPrepared | RollbackPrepared | Execute | Listen | Notify | Lock | Do | Call | Vacuum => Access::Write,
         Analyze | Cluster | Reindex | Refresh | Create | CreateTableAs | SelectInto | Alter => Access::Write,
-        AlterSystem | Drop | Truncate | Comment | Grant | SecurityLabel | Import | Unknown => Access::Write,
+        AlterSystem | Drop | Truncate | Comment | Grant | SecurityLabel | Import | DefineFunction => Access::Write,
+        DefineTrigger | Administer | Unknown => Access::Write,
     }
 }

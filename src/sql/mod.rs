@@ -7,9 +7,11 @@ pub mod cache;
 mod clock;
 mod depth;
 mod effects;
+mod facts;
 pub mod functions;
 pub mod grammar;
 mod kinds;
+mod labels;
 pub mod lexer;
 mod names;
 pub mod shape;
@@ -18,6 +20,7 @@ mod walk;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use cache::{Analyses, SharedAnalyses};
 pub use clock::Limits;
@@ -33,6 +36,35 @@ pub struct Analysis {
     pub statements: Vec<Statement>,
     /// Why the grammar did not accept the text; then `statements` is empty. The server is left to report it in its own words.
     pub failure: Option<Failure>,
+    /// Who last let it through.
+    pub admission: Admission,
+}
+
+/// A note on an analysis: the rules that last let it through. It belongs to this copy, and says nothing of what the text does.
+#[derive(Debug, Default)]
+pub struct Admission(AtomicU64);
+
+impl Admission {
+    /// The rules of this number (above 0, never used again) let it through.
+    pub fn note(&self, rules: u64) {
+        self.0.store(rules, Ordering::Relaxed);
+    }
+
+    pub fn is_by(&self, rules: u64) -> bool {
+        self.0.load(Ordering::Relaxed) == rules
+    }
+}
+
+impl Clone for Admission {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Admission {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -144,6 +176,81 @@ pub struct Statement {
     pub parameters_max: u16,
     /// pg_query's fingerprint, 64 bits.
     pub fingerprint: u64,
+    /// What policy asks beyond that.
+    pub facts: Facts,
+}
+
+/// What policy asks of a statement beyond its relations, functions and effects.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Facts {
+    /// Kinds of the statements inside, at any depth, each once: of EXPLAIN, PREPARE, DECLARE, COPY, WITH, subqueries.
+    pub inner: Vec<StatementKind>,
+    /// FOR UPDATE, FOR SHARE and the like, anywhere.
+    pub locks_rows: bool,
+    /// Settings that are touched, by whatever route, at once or when something defined here runs.
+    pub settings: Vec<Setting>,
+    /// Columns that are given a value, by INSERT, UPDATE, MERGE, ON CONFLICT and COPY.
+    pub assignments: Vec<Assignment>,
+    /// Schemas of types, operators and collations, and those that are named as schemas or stand before the names of other
+    /// objects; without `pg_catalog`, each once.
+    pub schemas: Vec<String>,
+    /// A function on a sequence is called whose sequence the text does not tell.
+    pub computed_sequence: bool,
+    /// LOCK's mode.
+    pub lock_mode: Option<LockMode>,
+    /// Options of COPY and EXPLAIN and modes of a transaction, in order, in lower case, with their values where given.
+    pub options: Vec<(String, Option<String>)>,
+}
+
+/// A setting that a statement touches.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setting {
+    /// Lower-cased, old names replaced; `None`: the text does not tell.
+    pub name: Option<Arc<str>>,
+    pub value: SettingValue,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum SettingValue {
+    /// The items of SET's list: a list has one only where the setting is no list.
+    Values(Vec<String>),
+    /// The whole value as text, as `set_config` takes it.
+    Text(String),
+    /// RESET, or TO DEFAULT.
+    Default,
+    /// A parameter, or computed.
+    Unknown,
+}
+
+/// Columns of one relation that are given a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    pub schema: Option<String>,
+    pub name: String,
+    pub by: Assigning,
+    /// Empty for an INSERT or COPY without a list: all, in order.
+    pub columns: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assigning {
+    /// In a new row.
+    Insert,
+    /// In a row that is there.
+    Update,
+}
+
+/// In order of strength.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LockMode {
+    AccessShare,
+    RowShare,
+    RowExclusive,
+    ShareUpdateExclusive,
+    Share,
+    ShareRowExclusive,
+    Exclusive,
+    AccessExclusive,
 }
 
 /// The statement's command, coarse enough to match exhaustively.
@@ -217,6 +324,13 @@ pub enum StatementKind {
     Grant,
     SecurityLabel,
     Import,
+    /// CREATE, ALTER or DROP of functions, procedures and aggregates: stored code.
+    DefineFunction,
+    /// The same of triggers, rules and row security policies.
+    DefineTrigger,
+    /// The same of what belongs to the cluster or the database as a whole, or reaches beyond it: roles, databases, extensions,
+    /// foreign servers and tables, publications, languages, casts, operators and the like.
+    Administer,
     Unknown,
 }
 
@@ -251,6 +365,8 @@ pub enum RelationUsage {
     Merge,
     Lock,
     Define,
+    /// Only named, by a literal (`'t'::regclass`, an argument of `nextval`) or by SET CONSTRAINTS.
+    Name,
 }
 
 /// What a statement does to the session that it runs in: this decides what follows the session over backends and what pins it.

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{self, Node, a_const};
 
+use super::facts::name_in;
 use super::functions::{self, Class, Function};
 use super::tree::Tree;
-use super::{Effect, Failure, Relation, RelationUsage, kinds};
+use super::{Effect, Facts, Failure, Relation, RelationUsage, Setting, SettingValue, kinds};
 
 /// What a walk found, each with its byte position in the text where the tree has one.
 #[derive(Default)]
@@ -24,6 +25,7 @@ pub(super) struct Found {
     pub writes: bool,
     /// Literals in it are names of objects, or decide what it does.
     pub literals: bool,
+    pub facts: Facts,
 }
 
 /// Whether a part of a statement is executed with it.
@@ -66,11 +68,14 @@ pub(super) fn walk(statement: &NodeEnum, steps: &mut usize) -> Result<Found, Fai
     let mut walk = Walk { stack: Vec::new(), scopes: Vec::new(), found: Found::default(), steps: *steps };
     walk.scopes.push(Scope { outer: None, names: Arc::default(), visible: 0 });
     walk.stack.push(Item { node: statement.into(), scope: 0, usage: RelationUsage::Define, run: Run::Now });
+    let mut root = true;
     while let Some(item) = walk.stack.pop() {
         walk.steps += 1;
         if walk.steps > STEPS_MAX {
             return Err(Failure::TooComplex);
         }
+        let root = std::mem::take(&mut root);
+        walk.found.facts.gather(item.node, root);
         walk.visit(item);
     }
     *steps = walk.steps;
@@ -111,6 +116,7 @@ impl<'a> Walk<'a> {
                 let usage = if copy.is_from { RelationUsage::Insert } else { RelationUsage::Read };
                 self.children(Item { usage, ..item });
             }
+            Tree::ConstraintsSetStmt(_) => self.children(Item { usage: RelationUsage::Name, ..item }),
             Tree::LockStmt(_) => self.children(Item { usage: RelationUsage::Lock, ..item }),
             Tree::ExecuteStmt(_) => {
                 // What it runs is not in this text.
@@ -151,9 +157,23 @@ impl<'a> Walk<'a> {
                 let number = u16::try_from(parameter.number.max(0)).unwrap_or(u16::MAX);
                 self.found.parameters_max = self.found.parameters_max.max(number);
             }
+            Tree::TypeCast(cast) => {
+                let of_relation = cast.type_name.as_ref().and_then(|name| name.names.last()).and_then(text_of);
+                if of_relation == Some("regclass")
+                    && let Some(Argument::Text(text)) = cast.arg.as_deref().map(argument)
+                {
+                    self.named(&text, cast.location);
+                }
+                self.children(item);
+            }
             Tree::TypeName(name) => {
                 let last = name.names.last().and_then(text_of);
                 self.found.literals |= last.is_some_and(|last| REG_TYPES.contains(&last));
+                self.children(item);
+            }
+            Tree::RangeTableSample(sample) => {
+                let method = sample.method.iter().filter_map(text_of).map(str::to_owned).collect();
+                self.found.functions.push((sample.location, method));
                 self.children(item);
             }
             Tree::String(name) => {
@@ -250,6 +270,51 @@ impl<'a> Walk<'a> {
             && run == Run::Now
         {
             self.found.effects.push((relation.location, Effect::SetUnknown));
+            self.found.facts.settings.push(Setting { name: None, value: SettingValue::Unknown });
+        }
+    }
+
+    /// A relation whose name is the value of a literal. Returns whether it was a name.
+    fn named(&mut self, text: &str, location: i32) -> bool {
+        let Some(mut parts) = name_in(text) else { return false };
+        let Some(name) = parts.pop() else { return false };
+        self.found.relations.push((location, Relation { schema: parts.pop(), name, usage: RelationUsage::Name }));
+        true
+    }
+
+    /// The sequence or relation that an argument names, as far as the text tells.
+    fn sequence(&mut self, call: &'a protobuf::FuncCall) {
+        let Some(mut node) = call.args.first() else { return };
+        while let Some(NodeEnum::TypeCast(cast)) = &node.node
+            && let Some(name) = &cast.type_name
+            && name.names.last().and_then(text_of) == Some("regclass")
+            && let Some(arg) = &cast.arg
+        {
+            node = arg;
+        }
+        let told = match argument(node) {
+            Argument::Text(text) => self.named(&text, call.location),
+            Argument::Bool(_) | Argument::Parameter(_) | Argument::Other => match &node.node {
+                Some(NodeEnum::FuncCall(inner)) => {
+                    let name: Vec<&str> = inner.funcname.iter().filter_map(text_of).collect();
+                    functions::find(&name).is_some_and(|function| function.name == "pg_get_serial_sequence")
+                        && inner.args.iter().all(|arg| matches!(argument(arg), Argument::Text(_)))
+                }
+                _ => false,
+            },
+        };
+        self.found.facts.computed_sequence |= !told;
+    }
+
+    /// Literals that are arguments of a function that looks objects up, where they have a schema's name in front.
+    fn looked_up(&mut self, call: &'a protobuf::FuncCall) {
+        for arg in &call.args {
+            if let Argument::Text(text) = argument(arg) {
+                let name = text.split('(').next().unwrap_or_default();
+                if name.contains('.') {
+                    self.named(name, call.location);
+                }
+            }
         }
     }
 
@@ -286,6 +351,7 @@ impl<'a> Walk<'a> {
         match function {
             Some(function) if function.class == Class::Context => {
                 self.found.literals = true;
+                self.found.facts.settings.push(setting_of(call));
                 if item.run == Run::Now {
                     let effects = set_config(call).into_iter().map(|effect| (call.location, effect));
                     self.found.effects.extend(effects);
@@ -293,7 +359,14 @@ impl<'a> Walk<'a> {
             }
             // With three arguments it rewrites by given values, not by a query.
             Some(function) if function.name == "ts_rewrite" && call.args.len() == 3 => {}
-            Some(function) => self.built_in(function, call.location, item.run),
+            Some(function) => {
+                if function.class == Class::Sequence {
+                    self.sequence(call);
+                } else if function.names_objects {
+                    self.looked_up(call);
+                }
+                self.built_in(function, call.location, item.run);
+            }
             None if item.run != Run::Later => {
                 self.found.effects.push((call.location, Effect::UnknownFunction));
                 // Extensions live in any schema: these run SQL they are given, here or elsewhere.
@@ -314,6 +387,7 @@ impl<'a> Walk<'a> {
         let function = text_of(field).and_then(|name| functions::find(&[name]));
         if let Some(function) = function.filter(|function| function.unary && function.class != Class::Harmless) {
             self.found.functions.push((location, vec![function.name.to_string()]));
+            self.found.facts.computed_sequence |= function.class == Class::Sequence;
             self.built_in(function, location, run);
         }
     }
@@ -324,7 +398,7 @@ impl<'a> Walk<'a> {
             return;
         }
         let effect = match function.class {
-            Class::Harmless | Class::Activity | Class::Context => None,
+            Class::Harmless | Class::Activity | Class::Context | Class::Lookup | Class::Internal => None,
             Class::Session if function.name == "setseed" => Some(Effect::SetSession { name: "seed".into() }),
             Class::Session | Class::RunsSql | Class::Network => {
                 self.found.writes = true;
@@ -378,6 +452,20 @@ fn set_config(call: &protobuf::FuncCall) -> Vec<Effect> {
         }
         (Argument::Bool(_) | Argument::Other, _) => vec![Effect::SetUnknown],
     }
+}
+
+/// The setting that `set_config` touches, and its value.
+fn setting_of(call: &protobuf::FuncCall) -> Setting {
+    let [name, value, _] = &call.args[..] else { return Setting { name: None, value: SettingValue::Unknown } };
+    let name = match argument(name) {
+        Argument::Text(name) => Some(setting_name(&name)),
+        Argument::Bool(_) | Argument::Parameter(_) | Argument::Other => None,
+    };
+    let value = match argument(value) {
+        Argument::Text(text) => SettingValue::Text(text),
+        Argument::Bool(_) | Argument::Parameter(_) | Argument::Other => SettingValue::Unknown,
+    };
+    Setting { name, value }
 }
 
 /// How long a setting lasts.
