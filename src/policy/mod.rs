@@ -1,19 +1,59 @@
 //! Verdicts: what a user may run. Pure.
 //!
 //! [`Admitted`] is the proof that a statement was judged: only this module can build one, and only an admitted statement
-//! can be forwarded. This policy admits every statement but those whose session state the user's configuration
-//! does not let stay on a backend.
+//! can be forwarded. In a database without tenants everything is admitted but what the user's configuration does not let
+//! stay on a backend. In one with tenants the default is to refuse: a statement passes when its kind, everything inside it,
+//! and every relation, function and setting that it names is on a list.
+//!
+//! The lists are compiled once for each role, database and (where tenants have schemas) tenant; a [`Subject`] is a pointer
+//! to them. An analysis remembers which of them last let it through, so a text that repeats costs one comparison.
 
-use std::borrow::Cow;
+mod catalog;
+mod functions;
+mod kinds;
+mod names;
+mod refusal;
+mod rules;
+mod settings;
+mod state;
+#[cfg(test)]
+mod tests;
 
-use crate::config::{Config, SessionState, User};
-use crate::fault::{Fault, Report, Severity, SqlState};
-use crate::sql::{Analysis, Effect};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::config::{Account, Config, Database, SessionState, Tenant, TenantPlace, User};
+use crate::sql::{Analysis, SettingValue};
+
+pub use kinds::{UnknownKind, unknown_kinds};
+pub use refusal::{RULES, Refusal};
+use rules::{Rules, Scope};
+pub use state::RESERVED_PREFIX;
 
 /// The rules in force, compiled from a configuration.
 #[derive(Debug)]
 pub struct Policy {
     generation: u64,
+    compiled: Mutex<HashMap<Key, Weak<Rules>>>,
+}
+
+/// What rules depend on, within one configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    pins: bool,
+    /// The database's name; absent: it has no tenants.
+    database: Option<Arc<str>>,
+    /// Absent: the user has no role, or no tenant.
+    role: Option<Arc<str>>,
+    /// The tenant's schema, where it has one.
+    schema: Option<Arc<str>>,
+}
+
+/// Who is judged: a user, in a database, as a tenant. Cheap to clone; made once at login and after a reload.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    rules: Arc<Rules>,
 }
 
 /// A statement that policy let through.
@@ -35,88 +75,85 @@ pub enum Verdict {
     Refuse(Refusal),
 }
 
-/// Why a statement was not let through.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The rule's name: a metric label, and later an audit field.
-    pub rule: &'static str,
-    pub sqlstate: SqlState,
-    pub message: Cow<'static, str>,
-    pub hint: Cow<'static, str>,
-}
-
 impl Policy {
     /// `generation`: the configuration's, counted from 1.
     pub fn compile(_config: &Config, generation: u64) -> Self {
-        Self { generation }
+        Self { generation, compiled: Mutex::default() }
     }
 
-    pub fn judge(&self, user: &User, analysis: &Analysis) -> Verdict {
-        if !analysis.summary.is_plain()
-            && let Some(refusal) = self.refuse_state(user, analysis)
-        {
-            return Verdict::Refuse(refusal);
+    /// The rules for a user in a database, as a tenant of it. In a database with tenants, without a tenant or without a role
+    /// every statement is refused.
+    pub fn subject(&self, user: &User, database: &Database, tenant: Option<&Tenant>) -> Subject {
+        let role_and_tenant = user.role.as_deref().zip(tenant);
+        let key = Key {
+            pins: user.session_state == SessionState::Pin,
+            database: database.tenancy.as_ref().map(|_| database.name.clone()),
+            role: role_and_tenant.map(|(role, _)| role.name.clone()),
+            schema: role_and_tenant.and_then(|(_, tenant)| schema_of(tenant)),
+        };
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rules) = compiled.get(&key).and_then(Weak::upgrade) {
+            return Subject { rules };
         }
-        Verdict::Allow(Admitted { generation: self.generation })
+        let scope = match (&database.tenancy, role_and_tenant) {
+            (None, _) => Scope::Open,
+            (Some(tenancy), _) if tenancy.danger_open_policy => Scope::Open,
+            (Some(_), None) => Scope::Closed,
+            (Some(tenancy), Some((role, tenant))) => Scope::of_tenant(tenancy, role, &tenant.place),
+        };
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let rules = Arc::new(Rules { id, session_state: user.session_state, scope });
+        if compiled.len() >= COMPILED_MAX {
+            compiled.retain(|_, rules| rules.strong_count() > 0);
+        }
+        compiled.insert(key, Arc::downgrade(&rules));
+        Subject { rules }
     }
 
-    fn refuse_state(&self, user: &User, analysis: &Analysis) -> Option<Refusal> {
-        let effects = || analysis.statements.iter().flat_map(|statement| &statement.effects);
-        if effects().any(|effect| matches!(effect, Effect::Prepare { name, .. } if name.starts_with(RESERVED_PREFIX))) {
-            return Some(Refusal {
-                rule: "reserved_name",
-                sqlstate: SqlState::FEATURE_NOT_SUPPORTED,
-                message: format!("prepared statement names that begin with \"{RESERVED_PREFIX}\" are reserved").into(),
-                hint: "Choose another name for the statement.".into(),
-            });
+    /// The rules for an account.
+    pub fn subject_of(&self, account: &Account) -> Subject {
+        self.subject(&account.user, &account.database, account.tenant.as_deref())
+    }
+
+    /// Whether `subject` may run a text. A verdict on an analysis that passed before is one comparison.
+    #[inline]
+    pub fn judge(&self, subject: &Subject, analysis: &Analysis) -> Verdict {
+        if analysis.admission.is_by(subject.rules.id) {
+            return Verdict::Allow(Admitted { generation: self.generation });
         }
-        match user.session_state {
-            SessionState::Pin => None,
-            SessionState::Refuse => effects().find_map(pinning).map(|what| Refusal {
-                rule: "session_state",
-                sqlstate: SqlState::FEATURE_NOT_SUPPORTED,
-                message: format!("{what} cannot follow a session in transaction pooling").into(),
-                hint: "Use session pooling for this user, or set session_state = \"pin\" in pgwarden's configuration."
-                    .into(),
-            }),
+        self.judge_anew(subject, analysis)
+    }
+
+    #[inline(never)]
+    fn judge_anew(&self, subject: &Subject, analysis: &Analysis) -> Verdict {
+        match subject.rules.judge(analysis) {
+            Ok(()) => {
+                analysis.admission.note(subject.rules.id);
+                Verdict::Allow(Admitted { generation: self.generation })
+            }
+            Err(refusal) => Verdict::Refuse(refusal),
+        }
+    }
+
+    /// Whether `subject` may give a setting this value, as a startup parameter does. `name` in any letter case.
+    pub fn allows_setting(&self, subject: &Subject, name: &str, value: &str) -> Result<(), Refusal> {
+        match &subject.rules.scope {
+            Scope::Open => Ok(()),
+            Scope::Closed => Err(refusal::no_tenant()),
+            Scope::Tenant(rules) => rules.setting(&name.to_ascii_lowercase(), &SettingValue::Text(value.to_owned())),
         }
     }
 }
 
-/// Names of the prepared statements that the proxy makes on backends begin so.
-pub const RESERVED_PREFIX: &str = "__pgw_";
-
-/// What a statement would leave on its backend, in words, where it cannot follow.
-fn pinning(effect: &Effect) -> Option<&'static str> {
-    match effect {
-        Effect::Listen { .. } => Some("LISTEN"),
-        Effect::HoldCursor { .. } => Some("a cursor WITH HOLD"),
-        Effect::TempObject => Some("a temporary object"),
-        Effect::SessionLock => Some("a session-level advisory lock"),
-        Effect::Prepare { .. } => Some("SQL PREPARE"),
-        Effect::Load => Some("LOAD"),
-        _ => None,
+fn schema_of(tenant: &Tenant) -> Option<Arc<str>> {
+    match &tenant.place {
+        TenantPlace::Schema { schema, .. } => Some(schema.clone()),
+        TenantPlace::Row { .. } | TenantPlace::Database { .. } => None,
     }
 }
 
-impl Report for Refusal {
-    fn fault(&self) -> Fault {
-        Fault::Policy
-    }
+/// Numbers of compiled rules: above 0, and none is used twice, in any policy.
+static NEXT: AtomicU64 = AtomicU64::new(1);
 
-    fn severity(&self) -> Severity {
-        Severity::Error
-    }
-
-    fn sqlstate(&self) -> SqlState {
-        self.sqlstate
-    }
-
-    fn message(&self) -> Cow<'_, str> {
-        Cow::Borrowed(&self.message)
-    }
-
-    fn hint(&self) -> Option<Cow<'_, str>> {
-        Some(Cow::Borrowed(&self.hint))
-    }
-}
+/// Compiled rules that are remembered before those that nobody uses are looked for.
+const COMPILED_MAX: usize = 1024;

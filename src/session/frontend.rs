@@ -228,7 +228,7 @@ impl Session {
     }
 
     pub(super) fn judge(&self, analysis: &Analysis) -> Verdict {
-        self.rules.policy.judge(&self.account.user, analysis)
+        self.rules.policy.judge(&self.subject, analysis)
     }
 
     pub(super) fn query(&mut self, message: &Message<'_>, assembly: &mut Assembly<'_>) -> Result<Step, FrameError> {

@@ -46,6 +46,13 @@ impl Session {
             out.extend_from_slice(&encode_as(&QuotingOff, Severity::Fatal));
             return Err((stream, out));
         }
+        let subject = rules.policy.subject_of(&account);
+        let refused =
+            settings.iter().find_map(|(name, value)| rules.policy.allows_setting(&subject, name, value).err());
+        if let Some(refusal) = refused {
+            out.extend_from_slice(&encode_as(&refusal, Severity::Fatal));
+            return Err((stream, out));
+        }
         let greeting = match greeting(&context, &seat, settings).await {
             Ok(greeting) => greeting,
             Err(report) => {
@@ -75,6 +82,7 @@ impl Session {
                 pass: Pass::Discard,
             },
             account,
+            subject,
             seat,
             startup: settings.clone(),
             settings,

@@ -38,6 +38,7 @@ use crate::audit::Ticket;
 use crate::config::Account;
 use crate::fault::{Report, Severity};
 use crate::net::Stream;
+use crate::policy::Subject;
 use crate::pool::{Bound, Lease, Seat};
 use crate::reply::ReplyQueue;
 use crate::settings::Settings;
@@ -57,6 +58,8 @@ pub struct Session {
     handle: Rc<Handle>,
     client: Client,
     account: Arc<Account>,
+    /// The account as policy judges it.
+    subject: Subject,
     seat: Rc<Seat>,
     settings: Arc<Settings>,
     told: Told,

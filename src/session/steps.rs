@@ -146,6 +146,7 @@ impl Session {
         let place = rules.topology.place(&account.database, route(None, TxStatus::Idle));
         let Some(place) = place else { return Err(retired) };
         self.seat = self.context.pools.seat(&rules.config, &place, &account);
+        self.subject = rules.policy.subject_of(&account);
         self.account = account;
         self.rules = rules;
         Ok(())

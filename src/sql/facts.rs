@@ -227,12 +227,8 @@ impl Facts {
                     }
                 }
             }
-            Tree::ReindexStmt(reindex) => {
-                if protobuf::ReindexObjectType::try_from(reindex.kind)
-                    == Ok(protobuf::ReindexObjectType::ReindexObjectSchema)
-                {
-                    self.schema(&reindex.name);
-                }
+            Tree::ReindexStmt(reindex) if reindex.kind == protobuf::ReindexObjectType::ReindexObjectSchema as i32 => {
+                self.schema(&reindex.name);
             }
             _ => {}
         }
@@ -311,7 +307,7 @@ fn constant(node: &Node) -> Option<String> {
 
 /// The parts of a name given as text, as PostgreSQL reads those of `regclass`: quoted parts as they are, others folded. `None`
 /// where it is no name, a number for instance.
-pub(super) fn name_in(text: &str) -> Option<Vec<String>> {
+pub fn name_in(text: &str) -> Option<Vec<String>> {
     let mut rest = text.trim_matches(is_space);
     if rest.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -353,6 +349,31 @@ pub(super) fn name_in(text: &str) -> Option<Vec<String>> {
     }
 }
 
+/// The names of a comma-separated list given as text, as PostgreSQL reads `search_path`. `None` where it is no such list.
+pub fn name_list(text: &str) -> Option<Vec<String>> {
+    if text.trim_matches(is_space).is_empty() {
+        return Some(Vec::new());
+    }
+    let mut items = Vec::new();
+    let (mut start, mut quoted) = (0, false);
+    for (at, c) in text.char_indices() {
+        match c {
+            '"' => quoted = !quoted,
+            ',' if !quoted => {
+                items.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    items.push(&text[start..]);
+    let name = |item: &str| match item.trim_matches(is_space) {
+        "\"\"" => Some(String::new()),
+        item => name_in(item).filter(|parts| parts.len() == 1)?.pop(),
+    };
+    items.into_iter().map(name).collect()
+}
+
 fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
 }
@@ -381,6 +402,10 @@ mod tests {
         for text in ["", "16384", "a.", ".a", "a b", "\"a", "a..b"] {
             assert_eq!(read(text), None, "{text}");
         }
+        assert_eq!(name_list(" A, \"b,\"\"C\" ,\"\"").map(|names| names.join("|")), Some("a|b,\"C|".into()));
+        assert_eq!(name_list(""), Some(Vec::new()));
+        assert_eq!(name_list("a, b.c"), None);
+        assert_eq!(name_list("a,,b"), None);
         assert_eq!(name_in(&"x".repeat(70)).map(|parts| parts[0].len()), Some(63));
     }
 }

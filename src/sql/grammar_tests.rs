@@ -186,7 +186,7 @@ fn queries_name_what_they_touch() {
             select * from a join b using (id) left join c on true, rows from (generate_series(1, 2), f(3)) as r
                 Select Read <a> <b> <c> generate_series() f() UnknownFunction (unknown_function)
             select * from t tablesample bernoulli (10)
-                Select Read <t> bernoulli() (plain)
+                Select Read <t> (plain)
             select * from xmltable('/a' passing (select d from doc) columns x int) x
                 Select Read <doc> (plain)
             select json_object('a': (select b from c))
@@ -898,7 +898,7 @@ fn definitions_have_coarse_kinds() {
             create policy p on t using (tenant = current_setting('a.b'))
                 DefineTrigger Write <t:Define> current_setting() (plain writes)
             create trigger t before insert on t execute function f()
-                DefineTrigger Write <t:Define> (plain writes)
+                DefineTrigger Write <t:Define> f() (plain writes)
             create event trigger e on ddl_command_start execute function f()
                 Administer Write (plain writes)
             create language l

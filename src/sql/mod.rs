@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use cache::{Analyses, SharedAnalyses};
 pub use clock::Limits;
+pub use facts::{name_in, name_list};
 
 /// What one text (a Query's or a Parse's) does, statement by statement.
 #[derive(Debug, Clone, PartialEq)]

@@ -137,8 +137,12 @@ impl<'a> Walk<'a> {
             | Tree::RuleStmt(_)
             | Tree::CreateFunctionStmt(_)
             | Tree::CreatePolicyStmt(_)
-            | Tree::AlterPolicyStmt(_)
-            | Tree::CreateTrigStmt(_) => self.children(Item { run: Run::Later, ..item }),
+            | Tree::AlterPolicyStmt(_) => self.children(Item { run: Run::Later, ..item }),
+            Tree::CreateTrigStmt(create) => {
+                let name = create.funcname.iter().filter_map(text_of).map(str::to_owned).collect();
+                self.found.functions.push((-1, name));
+                self.children(Item { run: Run::Later, ..item });
+            }
             Tree::CreateStmt(_) => self.definition(item),
             Tree::FuncCall(call) => self.call(call, item),
             Tree::ColumnRef(column) => {
@@ -172,8 +176,12 @@ impl<'a> Walk<'a> {
                 self.children(item);
             }
             Tree::RangeTableSample(sample) => {
-                let method = sample.method.iter().filter_map(text_of).map(str::to_owned).collect();
-                self.found.functions.push((sample.location, method));
+                let method: Vec<_> = sample.method.iter().filter_map(text_of).map(str::to_owned).collect();
+                let own =
+                    method.iter().filter(|part| *part != "pg_catalog").all(|part| SAMPLES.contains(&part.as_str()));
+                if !own {
+                    self.found.functions.push((sample.location, method));
+                }
                 self.children(item);
             }
             Tree::String(name) => {
@@ -563,6 +571,9 @@ const REG_TYPES: [&str; 9] = [
     "regnamespace",
     "regcollation",
 ];
+
+/// PostgreSQL's own methods of TABLESAMPLE.
+const SAMPLES: [&str; 2] = ["bernoulli", "system"];
 
 /// More nodes and scopes than any statement within the size limits that is not made to be slow.
 const STEPS_MAX: usize = 4_000_000;
