@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::assembly::Assembly;
+use super::refuse::Unsupported;
 use super::statements::{NO_STATEMENT, TakeBack};
-use super::{CloseReason, Event, Flow, LastWords, Owed, Session, Undo};
+use super::{CloseReason, Event, Flow, LastWords, Owed, Session, Undo, encode};
 use crate::audit::Outcome;
 use crate::metrics::ClientState;
 use crate::pool::BackendClose;
@@ -123,6 +124,9 @@ impl Session {
     fn reply(&mut self, tag: u8, from: usize, to: usize, assembly: &mut Assembly<'_>) -> Option<Event> {
         match self.queue.receive(tag) {
             Ok(received) => {
+                if let (b'C', Flow::After(after)) = (tag, &mut self.flow) {
+                    after.completed += 1;
+                }
                 self.deliver(received.deliver, from, to, assembly);
                 if let Some(owed) = received.done {
                     self.completed(owed, Outcome::Completed);
@@ -178,6 +182,13 @@ impl Session {
             return Some(Event::BackendLost(words()));
         };
         let refused = matches!(deliver, Deliver::Replace(_));
+        let deliver = match (&self.flow, fields.code, &deliver) {
+            // The name that the server complains of is its own.
+            (Flow::After(after), b"42P05", Deliver::Forward) => after
+                .duplicate_name()
+                .map_or(deliver, |name| Deliver::Replace(encode(&Unsupported::DuplicateName(name.to_owned())))),
+            _ => deliver,
+        };
         match deliver {
             Deliver::Forward if self.account.row().is_some() && shows_others(&fields) => {
                 frame::error_without(body, b'D', assembly.own());

@@ -213,6 +213,11 @@ impl Touched {
         self.unknown
     }
 
+    /// State that cannot follow may have come.
+    pub fn may_pin(&self) -> bool {
+        self.residue || self.opaque
+    }
+
     pub fn is_opaque(&self) -> bool {
         self.opaque
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bytes::BufMut;
 
 use super::assembly::Assembly;
-use super::effects::needs_attention;
+use super::effects::{Pins, needs_attention};
 use super::frontend::{FLUSH, Message, Step};
 use super::refuse::{Refusing, Unsupported};
 use super::statements::{NAMED_MAX, ServerName, Statement, scope};
@@ -85,6 +85,7 @@ impl Session {
             self.parse_unnamed(statement);
             message.pass(assembly);
         } else {
+            self.prove_free(parse.name, &statement, assembly);
             self.parse_named(parse.name, statement, assembly);
         }
         Ok(Step::Done)
@@ -113,6 +114,23 @@ impl Session {
         let epoch = self.changes.note_unnamed();
         let owed = Owed { undo: Undo::Unnamed { session, backend, epoch }, ..Owed::default() };
         self.queue.push(Expect::Parse, Show::Forward, owed);
+    }
+
+    /// Backends have statements of the protocol under other names, and would not notice that SQL has prepared one of this
+    /// name. Where that may be, the client's name is taken on the backend for a moment: the server refuses if it is not free.
+    fn prove_free(&mut self, name: &[u8], statement: &Statement, assembly: &mut Assembly<'_>) {
+        if !self.pins.has(Pins::PREPARED) && !self.touched.as_ref().is_some_and(|touched| touched.may_pin()) {
+            return;
+        }
+        let out = assembly.own();
+        statement.put_parse(out, name);
+        out.put_u8(b'C');
+        out.put_u32(name.len() as u32 + 6);
+        out.put_u8(b'S');
+        out.put_slice(name);
+        out.put_u8(0);
+        self.queue.push(Expect::Parse, Show::Swallow, Owed::default());
+        self.queue.push(Expect::Close, Show::Swallow, Owed::default());
     }
 
     pub(super) fn parse_named(&mut self, name: &[u8], statement: Rc<Statement>, assembly: &mut Assembly<'_>) {
@@ -369,7 +387,7 @@ impl Session {
                 // Its reply would wait for a Sync that is not looked at before the reply.
                 assembly.own().put_slice(FLUSH);
                 self.failed = false;
-                self.flow = Flow::After(Box::new(After { statement, autocommit: false, fresh: false }));
+                self.flow = Flow::After(After::new(statement, false, false));
                 Ok(Step::Answer)
             }
         }

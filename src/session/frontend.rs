@@ -3,6 +3,7 @@
 //! A message is dealt with whole where a decision needs all of it; CopyData and the values of a large Bind are passed on
 //! as they come. Nothing is sent without a backend that is bound, and a statement only with policy's [`Admitted`].
 
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -293,7 +294,7 @@ impl Session {
                     }
                 }
                 self.failed = false;
-                self.flow = Flow::After(Box::new(After { statement, autocommit, fresh }));
+                self.flow = Flow::After(After::new(statement, autocommit, fresh));
                 Ok(Step::Answer)
             }
         }
@@ -376,14 +377,32 @@ impl Session {
         Step::Done
     }
 
+    /// The client's statements that a text of SQL names, and where; those that the text itself drops first are not the
+    /// client's any more.
+    fn named_in<'a>(&self, analysis: &'a Analysis) -> Vec<(&'a str, &'a Range<usize>, Rc<Statement>)> {
+        let (mut found, mut dropped) = (Vec::new(), Vec::new());
+        for effect in analysis.statements.iter().flat_map(|statement| &statement.effects) {
+            match effect {
+                Effect::Prepare { name, name_span }
+                | Effect::Execute { name, name_span }
+                | Effect::Deallocate { name, name_span } => {
+                    let known = self.named.find(name.as_bytes()).filter(|_| !dropped.contains(&&**name));
+                    found.extend(known.map(|statement| (&**name, name_span, statement.clone())));
+                    if matches!(effect, Effect::Deallocate { .. }) {
+                        dropped.push(name);
+                    }
+                }
+                Effect::DeallocateAll => return found,
+                _ => {}
+            }
+        }
+        found
+    }
+
     /// The client's statements that a text of SQL names, with what backends call them.
     pub(super) fn names_in(&self, analysis: &Analysis) -> Vec<(Box<[u8]>, u64)> {
-        let effects = analysis.statements.iter().flat_map(|statement| &statement.effects);
-        let names = effects.filter_map(|effect| match effect {
-            Effect::Execute { name, .. } | Effect::Deallocate { name, .. } => Some(name.as_bytes()),
-            _ => None,
-        });
-        names.filter_map(|name| self.named.find(name).map(|statement| (name.into(), statement.id()))).collect()
+        let found = self.named_in(analysis).into_iter();
+        found.map(|(name, _, statement)| (name.as_bytes().into(), statement.id())).collect()
     }
 
     pub(super) fn absorb(&mut self, analysis: &Analysis) {
@@ -401,7 +420,8 @@ impl Session {
         text: &[u8],
         assembly: &mut Assembly<'_>,
     ) -> Result<(Effectful, Option<Vec<u8>>), Unsupported> {
-        for effect in analysis.statements.iter().flat_map(|statement| &statement.effects) {
+        // Where other statements run before, the server is left to find that the name is taken.
+        for effect in analysis.statements.first().iter().flat_map(|statement| &statement.effects) {
             if let Effect::Prepare { name, .. } = effect
                 && self.named.find(name.as_bytes()).is_some()
             {
@@ -418,11 +438,7 @@ impl Session {
     pub(super) fn splice(&mut self, analysis: &Analysis, text: &[u8], assembly: &mut Assembly<'_>) -> Vec<u8> {
         let mut spliced = Vec::with_capacity(text.len() + 32);
         let mut at = 0;
-        for effect in analysis.statements.iter().flat_map(|statement| &statement.effects) {
-            let (Effect::Execute { name, name_span } | Effect::Deallocate { name, name_span }) = effect else {
-                continue;
-            };
-            let Some(statement) = self.named.find(name.as_bytes()).cloned() else { continue };
+        for (_, name_span, statement) in self.named_in(analysis) {
             let Some(before) = text.get(at..name_span.start) else { continue };
             let server_name = self.ensure_prepared(&statement, assembly);
             spliced.extend_from_slice(before);

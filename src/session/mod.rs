@@ -177,9 +177,24 @@ struct After {
     autocommit: bool,
     /// Nothing was touched before it.
     fresh: bool,
+    /// Statements of its text that have run; after an error, the next one failed.
+    completed: usize,
 }
 
 impl After {
+    fn new(statement: Effectful, autocommit: bool, fresh: bool) -> Box<Self> {
+        Box::new(Self { statement, autocommit, fresh, completed: 0 })
+    }
+
+    /// The client's name that the statement which failed wanted to PREPARE, where the protocol had taken it.
+    fn duplicate_name(&self) -> Option<&str> {
+        let failed = self.statement.analysis.statements.get(self.completed)?;
+        failed.effects.iter().find_map(|effect| match effect {
+            Effect::Prepare { name, .. } if self.statement.spliced_id(name).is_some() => Some(&**name),
+            _ => None,
+        })
+    }
+
     /// Settings go back to what they were when the session began.
     fn resets(&self) -> bool {
         let statements = &self.statement.analysis.statements;
@@ -197,6 +212,13 @@ struct Effectful {
     analysis: Arc<crate::sql::Analysis>,
     /// Statements of the client's that the text names, by SQL.
     spliced: Vec<(Box<[u8]>, u64)>,
+}
+
+impl Effectful {
+    /// What backends call the statement that this name stood for when the text was sent.
+    fn spliced_id(&self, name: &str) -> Option<u64> {
+        self.spliced.iter().find(|(spliced, _)| **spliced == *name.as_bytes()).map(|(_, id)| *id)
+    }
 }
 
 /// What the queue gives back when a reply came, or will not come.

@@ -207,8 +207,8 @@ impl Session {
 
     /// Effects that do not wait for the end of the transaction.
     fn apply(&mut self, after: &After) {
-        let After { statement, autocommit, fresh } = after;
-        let analysis = statement.analysis.clone();
+        let After { statement, autocommit, fresh, completed } = after;
+        let analysis = &statement.analysis;
         if analysis.failure.is_some() && self.failed && self.syntax_error && *fresh {
             // Neither our grammar nor the server's took it: nothing was run.
             self.touched = None;
@@ -223,27 +223,20 @@ impl Session {
                 bound.lose_context();
             }
         }
-        let several = analysis.statements.len() > 1;
-        for effect in analysis.statements.iter().flat_map(|statement| &statement.effects) {
+        // What is prepared, and what DISCARD ALL discards, is of no transaction: it stays done whatever failed later.
+        for effect in analysis.statements.iter().take(*completed).flat_map(|statement| &statement.effects) {
             match effect {
                 Effect::Deallocate { name, .. } => {
-                    if let Some((client_name, id)) =
-                        statement.spliced.iter().find(|(spliced, _)| **spliced == *name.as_bytes())
-                    {
-                        if self.failed && several {
-                            bound.close_after = Some(BackendClose::NotClean);
-                        }
-                        if !self.failed {
-                            self.named.remove(client_name);
-                            bound.prepared.remove(*id);
-                        }
+                    if let Some(id) = statement.spliced_id(name) {
+                        self.named.remove(name.as_bytes());
+                        bound.prepared.remove(id);
                     }
                 }
-                Effect::DeallocateAll if !self.failed => {
+                Effect::DeallocateAll => {
                     self.named.clear();
                     bound.prepared.clear();
                 }
-                Effect::DiscardAll | Effect::Discard(DiscardTarget::All) if !self.failed => {
+                Effect::DiscardAll | Effect::Discard(DiscardTarget::All) => {
                     self.named.clear();
                     self.unnamed = None;
                     bound.forget();
@@ -251,16 +244,12 @@ impl Session {
                     self.pins = Pins::NONE;
                     self.touched = None;
                 }
-                // Which of several statements failed is not known: what the backend has prepared is not, either.
-                Effect::DeallocateAll | Effect::DiscardAll | Effect::Discard(DiscardTarget::All) if several => {
-                    bound.close_after = Some(BackendClose::NotClean);
-                }
-                Effect::Load => {
-                    self.pins = self.pins.with(Pins::LOAD);
-                    bound.close_after = Some(BackendClose::Tainted);
-                }
                 _ => {}
             }
+        }
+        if effects().any(|effect| matches!(effect, Effect::Load)) {
+            self.pins = self.pins.with(Pins::LOAD);
+            bound.close_after = Some(BackendClose::Tainted);
         }
         if *autocommit
             && !self.failed
