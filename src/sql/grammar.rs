@@ -25,7 +25,7 @@ use super::{Access, Admission, Analysis, Effect, Facts, Failure, Spans, Statemen
 /// Reads a text without any cache.
 pub fn read(text: &[u8]) -> Analysis {
     let admission = Admission::default();
-    let statements = match text_of(text).and_then(parse) {
+    let statements = match bounded(text, parse_here) {
         Ok(statements) => statements,
         Err(failure) => {
             let summary = Summary::FAILED;
@@ -53,6 +53,35 @@ enum Literals {
     Indifferent,
 }
 
+/// Runs a reader of a text's tree where neither the text's length, nor its depth, nor the scanner's time can hurt: on a
+/// thread of its own with a large stack when the text could nest deeply.
+pub(crate) fn bounded<T: Send>(
+    text: &[u8],
+    reader: impl FnOnce(&str) -> Result<T, Failure> + Send,
+) -> Result<T, Failure> {
+    let text = text_of(text)?;
+    let rescans_max = RESCANS_PER_BYTE * text.len() + RESCANS_FREE;
+    let Survey { depth, rescans } = depth::survey(text.as_bytes(), rescans_max);
+    if rescans > rescans_max {
+        return Err(Failure::TooComplex);
+    }
+    if depth <= DEPTH_HERE {
+        return reader(text);
+    }
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("parse".into()).stack_size(STACK_DEEP);
+        // No thread to be had: the text is refused, like any other that asks for too much.
+        let parsed = thread.spawn_scoped(scope, || reader(text)).map_err(|_| Failure::TooComplex)?;
+        parsed.join().unwrap_or(Err(Failure::TooComplex))
+    })
+}
+
+/// The grammar's trees of a text, by [`bounded`]'s leave.
+pub(crate) fn trees(text: &str) -> Result<Vec<RawStmt>, Failure> {
+    let tree = pg_query::parse(text, 0).map_err(failure_of)?.protobuf;
+    if tree.stmts.len() > STATEMENTS_MAX { Err(Failure::TooComplex) } else { Ok(tree.stmts) }
+}
+
 fn text_of(text: &[u8]) -> Result<&str, Failure> {
     if text.len() > TEXT_MAX {
         return Err(Failure::TooComplex);
@@ -61,30 +90,9 @@ fn text_of(text: &[u8]) -> Result<&str, Failure> {
     if text.contains('\0') { Err(Failure::Encoding) } else { Ok(text) }
 }
 
-fn parse(text: &str) -> Result<Vec<(Statement, Literals)>, Failure> {
-    let rescans_max = RESCANS_PER_BYTE * text.len() + RESCANS_FREE;
-    let Survey { depth, rescans } = depth::survey(text.as_bytes(), rescans_max);
-    if rescans > rescans_max {
-        return Err(Failure::TooComplex);
-    }
-    if depth <= DEPTH_HERE {
-        return parse_here(text);
-    }
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("parse".into()).stack_size(STACK_DEEP);
-        // No thread to be had: the text is refused, like any other that asks for too much.
-        let parsed = thread.spawn_scoped(scope, || parse_here(text)).map_err(|_| Failure::TooComplex)?;
-        parsed.join().unwrap_or(Err(Failure::TooComplex))
-    })
-}
-
 fn parse_here(text: &str) -> Result<Vec<(Statement, Literals)>, Failure> {
-    let tree = pg_query::parse(text, 0).map_err(failure_of)?.protobuf;
-    if tree.stmts.len() > STATEMENTS_MAX {
-        return Err(Failure::TooComplex);
-    }
     let mut steps = 0;
-    tree.stmts.iter().map(|raw| statement_of(raw, text, &mut steps)).collect()
+    trees(text)?.iter().map(|raw| statement_of(raw, text, &mut steps)).collect()
 }
 
 fn failure_of(error: pg_query::Error) -> Failure {
@@ -162,7 +170,7 @@ fn unknown(span: Range<usize>) -> Statement {
     }
 }
 
-fn span_of(raw: &RawStmt, text: &str) -> Range<usize> {
+pub(crate) fn span_of(raw: &RawStmt, text: &str) -> Range<usize> {
     let start = usize::try_from(raw.stmt_location).unwrap_or(0).min(text.len());
     let end = match usize::try_from(raw.stmt_len) {
         Ok(length) if length > 0 => start.saturating_add(length).min(text.len()),

@@ -15,7 +15,8 @@ mod labels;
 pub mod lexer;
 mod names;
 pub mod shape;
-mod tree;
+pub(crate) mod tree;
+pub(crate) mod tree_mut;
 mod walk;
 
 use std::fmt;
