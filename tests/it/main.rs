@@ -12,6 +12,7 @@ mod kit;
 mod leaks;
 mod login;
 mod prepared;
+mod rewriting;
 mod rig;
 mod settings;
 mod soak;
