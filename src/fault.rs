@@ -33,6 +33,12 @@ impl SqlState {
     pub const CONNECTION_FAILURE: Self = Self(*b"08006");
     pub const FEATURE_NOT_SUPPORTED: Self = Self(*b"0A000");
     pub const INVALID_PARAMETER_VALUE: Self = Self(*b"22023");
+    pub const BAD_COPY_FILE_FORMAT: Self = Self(*b"22P04");
+    pub const INVALID_COLUMN_REFERENCE: Self = Self(*b"42P10");
+    pub const UNDEFINED_COLUMN: Self = Self(*b"42703");
+    pub const DUPLICATE_COLUMN: Self = Self(*b"42701");
+    pub const WRONG_OBJECT_TYPE: Self = Self(*b"42809");
+    pub const READ_ONLY_TRANSACTION: Self = Self(*b"25006");
     pub const INVALID_SQL_STATEMENT_NAME: Self = Self(*b"26000");
     pub const IN_FAILED_TRANSACTION: Self = Self(*b"25P02");
     pub const INVALID_AUTHORIZATION: Self = Self(*b"28000");

@@ -5,6 +5,7 @@
 
 pub mod cache;
 mod clock;
+pub mod copy;
 mod depth;
 mod effects;
 mod facts;
