@@ -3,9 +3,11 @@
 //! Thin: a subcommand reads its arguments, calls the module that does the work, and turns the outcome into an [`Exit`].
 //! What programs read goes to standard output, everything else to standard error.
 
+mod doctor;
 mod health;
 mod log;
 mod password;
+mod protect;
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -58,8 +60,10 @@ impl Exit {
     const fn meaning(self) -> &'static str {
         match self {
             Self::Done => "done",
-            Self::Failed => "the answer is no: unhealthy, a step of the demo failed, no usable password",
-            Self::Usage => "wrong arguments",
+            Self::Failed => {
+                "the answer is no: unhealthy, a hole in a database's wall, a step of the demo failed, no usable password"
+            }
+            Self::Usage => "wrong arguments, or a database could not be looked at",
             Self::Config => "the configuration has problems",
             Self::Listen => "an address or socket cannot be listened on",
             Self::Runtime => "something failed while running",
@@ -100,6 +104,24 @@ enum Command {
         #[arg(long)]
         deny_warnings: bool,
     },
+    /// Make a database safe for tenants that share tables
+    ///
+    /// Prints the SQL that a database needs for row isolation, or runs it with --apply: roles, the sealed context and its
+    /// keys, row security with a policy on every table that has the tenant column, defaults, grants. What it leaves alone it
+    /// says on standard error. Running it again does only what is missing; --undo takes back what it made.
+    #[command(
+        after_long_help = "Examples:\n  pgwarden protect --database billing --dsn postgresql://postgres@db1/billing\n  \
+        pgwarden protect --database billing --dsn postgresql://postgres@db1/billing --apply\n  \
+        pgwarden protect --database billing --dsn postgresql://postgres@db1/billing --undo --apply"
+    )]
+    Protect(protect::ProtectArguments),
+    /// Verify that a database keeps tenants apart that share tables
+    ///
+    /// Looks with the credentials of the role that the tenants share, table by table and grant by grant, and tries what the
+    /// catalog does not tell. Exit 1 where there is a hole, 2 where the database could not be looked at; warnings do not fail.
+    #[command(after_long_help = "Examples:\n  pgwarden doctor\n  pgwarden doctor --database billing\n  \
+        pgwarden doctor --json | jq '.findings[] | select(.level == \"hole\")'")]
+    Doctor(doctor::DoctorArguments),
     /// Make a SCRAM verifier of a password
     ///
     /// Asks for the password twice on a terminal, or reads one line of standard input. Prints the verifier as PostgreSQL
@@ -184,6 +206,12 @@ fn run(command: Command) -> Exit {
     match command {
         Command::Serve { config } => serve(config),
         Command::Check { config, deny_warnings } => check(&config, deny_warnings),
+        Command::Protect(arguments) => {
+            protect::with_config(&arguments.config.path, async |config| protect::run(&arguments, config).await)
+        }
+        Command::Doctor(arguments) => {
+            protect::with_config(&arguments.config.path, async |config| doctor::run(&arguments, config).await)
+        }
         Command::Passwd { user, iterations } => passwd(user.as_deref(), iterations),
         Command::Demo { once, keep_logs, port } => show_demo(&demo::Options {
             after: if once { demo::After::Leave } else { demo::After::Stay },

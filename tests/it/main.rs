@@ -8,6 +8,7 @@ mod demo;
 mod facts;
 mod frames;
 mod front;
+mod guard;
 mod kit;
 mod leaks;
 mod login;
