@@ -6,6 +6,7 @@
 
 mod clients;
 mod control;
+mod walls;
 mod worker;
 
 use std::net::{SocketAddr, TcpListener};
@@ -19,7 +20,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::admin::{self, Service};
@@ -30,6 +31,7 @@ use crate::pool::connect::Connector;
 use crate::pool::{PeerMessage, Shared};
 use crate::scram::MockSecret;
 use crate::sql::{Limits, SharedAnalyses};
+use crate::topology::walls::Walls;
 use clients::Clients;
 use worker::{Setup, WorkerMessage};
 
@@ -61,6 +63,9 @@ pub(crate) struct Proxy {
     cancels: Semaphore,
     workers: Vec<mpsc::UnboundedSender<WorkerMessage>>,
     analyses: Arc<SharedAnalyses>,
+    walls: Arc<Walls>,
+    /// The databases' walls are to be looked at now.
+    look_again: Notify,
     started_at: Instant,
     draining: AtomicBool,
     /// Turns true when no new client is let in.
@@ -200,6 +205,8 @@ impl Proxy {
             cancels: Semaphore::new(server.cancels_max.max(1)),
             workers,
             analyses: Arc::new(SharedAnalyses::new(ANALYSES_SHARED)),
+            walls: Arc::default(),
+            look_again: Notify::new(),
             started_at: Instant::now(),
             draining: AtomicBool::new(false),
             closing: watch::channel(false).0,
@@ -234,6 +241,7 @@ impl Proxy {
             tokio::spawn(async move { admin::http::serve(listener, service, ended).await });
         }
         let watching = tokio::spawn(self.clone().watch_servers());
+        let looking = tokio::spawn(self.clone().watch_walls());
         let mut hangup = signal(SignalKind::hangup())?;
         let mut ends = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
         let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
@@ -252,6 +260,7 @@ impl Proxy {
         self.drain(&mut ends).await;
         ending.send_replace(true);
         watching.abort();
+        looking.abort();
         sampling.abort();
         Ok(())
     }
@@ -294,6 +303,7 @@ impl Proxy {
             done,
         })
         .await;
+        self.look_again.notify_one();
         Ok(generation)
     }
 

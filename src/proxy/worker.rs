@@ -52,6 +52,8 @@ pub(super) enum WorkerMessage {
         session: u64,
         done: oneshot::Sender<()>,
     },
+    /// Whom sessions may serve has changed.
+    LookAround,
     Reload {
         config: Arc<Config>,
         generation: u64,
@@ -124,7 +126,8 @@ async fn serve(setup: Setup) {
     let Setup { index, proxy, shared, mut mailbox, mut peers, tcp, unix } = setup;
     let rules = Rc::new(Rules::compile(proxy.config(), proxy.generation.load(Ordering::Acquire)));
     let pools = Pools::new(index, shared, proxy.connector.load_full());
-    let context = Context::new(index, rules, pools, Analyses::new(proxy.analyses.clone(), ANALYSES_OWN));
+    let context =
+        Context::new(index, rules, pools, Analyses::new(proxy.analyses.clone(), ANALYSES_OWN), proxy.walls.clone());
     let worker = Rc::new(Worker { proxy, context });
     let listeners = tcp.into_iter().map(Listener::from_tcp).chain(unix.into_iter().map(Listener::from_unix));
     for listener in listeners {
@@ -342,6 +345,7 @@ impl Worker {
                 self.context.signal_all(Signal::Reload);
                 let _ = done.send(());
             }
+            WorkerMessage::LookAround => self.context.signal_all(Signal::Reload),
             WorkerMessage::Pause { database } => pools.pause(database.as_deref()),
             WorkerMessage::Resume { database } => pools.resume(database.as_deref()),
             WorkerMessage::AtRest { database, done } => drop(done.send(pools.is_at_rest(database.as_deref()))),

@@ -10,6 +10,7 @@ use slab::Slab;
 use tokio::time::Instant;
 
 use super::handle::{Handle, Signal};
+use super::rewriting::Plans;
 use super::statements::Interned;
 use crate::audit::Audit;
 use crate::config::{Account, Config};
@@ -19,6 +20,7 @@ use crate::pool::{PoolKey, Pools};
 use crate::settings::Settings;
 use crate::sql::Analyses;
 use crate::topology::Topology;
+use crate::topology::walls::{Standing, Walls};
 
 /// Bytes read at once. Smaller and larger ones were not faster.
 const SCRATCH: usize = 64 << 10;
@@ -32,6 +34,8 @@ pub struct Context {
     pub interned: RefCell<Interned>,
     pub audit: Audit,
     pub greetings: RefCell<Greetings>,
+    pub walls: Arc<Walls>,
+    pub(super) plans: RefCell<Plans>,
     pub sessions: RefCell<Slab<Rc<Handle>>>,
     pub draining: Cell<bool>,
     /// As of the last tick.
@@ -76,7 +80,7 @@ impl Rules {
 }
 
 impl Context {
-    pub fn new(worker: usize, rules: Rc<Rules>, pools: Pools, analyses: Analyses) -> Rc<Self> {
+    pub fn new(worker: usize, rules: Rc<Rules>, pools: Pools, analyses: Analyses, walls: Arc<Walls>) -> Rc<Self> {
         Rc::new(Self {
             worker,
             rules: RefCell::new(rules),
@@ -85,6 +89,8 @@ impl Context {
             interned: RefCell::default(),
             audit: Audit::default(),
             greetings: RefCell::default(),
+            walls,
+            plans: RefCell::default(),
             sessions: RefCell::default(),
             draining: Cell::new(false),
             now: Cell::new(Instant::now()),
@@ -93,6 +99,15 @@ impl Context {
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
             out: RefCell::new(BytesMut::with_capacity(SCRATCH)),
         })
+    }
+
+    /// Whether the database of an account keeps its tenants apart, as far as that is known; absent: it is not yet.
+    pub fn keeps_apart(&self, account: &Account) -> Option<bool> {
+        let Some(tenancy) = account.database.tenancy.as_ref().filter(|_| account.row().is_some()) else {
+            return Some(true);
+        };
+        let wall = self.walls.of(&account.database.name)?;
+        Some(tenancy.danger_open_wall || wall.standing == Standing::Sound)
     }
 
     pub fn rules(&self) -> Rc<Rules> {

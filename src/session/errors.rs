@@ -96,6 +96,46 @@ impl Report for ContextRefused {
     }
 }
 
+/// Why a database's tenants are not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WallReport {
+    /// It could not be looked at yet.
+    Unseen,
+    /// Tenants would see others.
+    Open,
+}
+
+impl Report for WallReport {
+    fn fault(&self) -> Fault {
+        Fault::Server
+    }
+
+    fn severity(&self) -> Severity {
+        Severity::Fatal
+    }
+
+    fn sqlstate(&self) -> SqlState {
+        match self {
+            Self::Unseen => SqlState::CANNOT_CONNECT_NOW,
+            Self::Open => SqlState::INVALID_AUTHORIZATION,
+        }
+    }
+
+    fn message(&self) -> Cow<'_, str> {
+        match self {
+            Self::Unseen => "the database could not be verified yet".into(),
+            Self::Open => "the database does not keep its tenants apart: they are not served".into(),
+        }
+    }
+
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Unseen => Some("Try again later.".into()),
+            Self::Open => Some("Ask an administrator to run pgwarden doctor, which says how to mend it.".into()),
+        }
+    }
+}
+
 pub(super) struct StateUnknown;
 
 impl Report for StateUnknown {

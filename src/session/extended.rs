@@ -62,6 +62,11 @@ impl Session {
                 return Ok(self.refuse_extended(&Unsupported::TooManyNames, assembly));
             }
         }
+        let rewritten = match self.rewritten_parse(&parse) {
+            Ok(rewritten) => rewritten,
+            Err(error) => return Ok(self.refuse_extended(&*error, assembly)),
+        };
+        let parse = Parse { text: rewritten.as_deref().unwrap_or(parse.text), ..parse };
         let statement = self.statement(&parse);
         if let Verdict::Refuse(refusal) = self.judge(&statement.analysis) {
             return Ok(self.refuse_extended(&refusal, assembly));
@@ -82,8 +87,11 @@ impl Session {
         }
         self.be_busy();
         if parse.name.is_empty() {
+            match rewritten {
+                None => message.pass(assembly),
+                Some(_) => statement.put_parse(assembly.own(), b""),
+            }
             self.parse_unnamed(statement);
-            message.pass(assembly);
         } else {
             self.prove_free(parse.name, &statement, assembly);
             self.parse_named(parse.name, statement, assembly);

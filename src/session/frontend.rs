@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::BufMut;
+use bytes::{BufMut, BytesMut};
 
 use super::assembly::Assembly;
 use super::effects::{Touched, needs_attention};
@@ -169,6 +169,7 @@ impl Session {
         }
         match message.header.tag {
             b'S' | b'X' | b'H' | b'd' | b'c' | b'f' => None,
+            _ if !self.queue.is_empty() => Some(self.wait_before(assembly)),
             b'Q' => Some(self.refuse_query(&Unsupported::ContextReset, assembly)),
             _ => Some(discard_rest(self.refuse_extended(&Unsupported::ContextReset, assembly), message)),
         }
@@ -238,11 +239,19 @@ impl Session {
             return Ok(self.refuse_query(&error, assembly));
         }
         let analysis = self.context.analyses.borrow_mut().read(text);
-        let attention = needs_attention(&analysis);
         let admitted = match self.denied_or(self.judge(&analysis)) {
             Ok(admitted) => admitted,
             Err(error) => return Ok(self.refuse_with(error, Refusing::Query, assembly)),
         };
+        let rewritten = match self.rewritten(text, &analysis) {
+            Ok(rewritten) => rewritten,
+            Err(error) => return Ok(self.refuse_query(&*error, assembly)),
+        };
+        let (text, analysis) = match &rewritten {
+            Some(text) => (text.as_slice(), self.context.analyses.borrow_mut().read(text)),
+            None => (text, analysis),
+        };
+        let attention = needs_attention(&analysis);
         if let Err(step) = self.ensure_backend() {
             return Ok(step);
         }
@@ -277,22 +286,14 @@ impl Session {
             bound.unnamed = None;
         }
         self.forward_statement(admitted, Expect::Query, None);
+        let (effectful, spliced) = effectful.map_or((None, None), |(statement, text)| (Some(statement), text));
+        match spliced.or(rewritten) {
+            None => message.pass(assembly),
+            Some(text) => put_query(assembly.own(), &text),
+        }
         match effectful {
-            None => {
-                message.pass(assembly);
-                Ok(Step::Done)
-            }
-            Some((statement, text)) => {
-                match text {
-                    None => message.pass(assembly),
-                    Some(text) => {
-                        let out = assembly.own();
-                        out.put_u8(b'Q');
-                        out.put_u32(text.len() as u32 + 5);
-                        out.put_slice(&text);
-                        out.put_u8(0);
-                    }
-                }
+            None => Ok(Step::Done),
+            Some(statement) => {
                 self.failed = false;
                 self.flow = Flow::After(After::new(statement, autocommit, fresh));
                 Ok(Step::Answer)
@@ -448,6 +449,13 @@ impl Session {
         spliced.extend_from_slice(text.get(at..).unwrap_or_default());
         spliced
     }
+}
+
+fn put_query(out: &mut BytesMut, text: &[u8]) {
+    out.put_u8(b'Q');
+    out.put_u32(text.len() as u32 + 5);
+    out.put_slice(text);
+    out.put_u8(0);
 }
 
 impl Touched {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::context::{APPLICATION_NAME, Context, Greeting};
-use super::errors::{ContextRefused, QUOTING, QuotingOff};
+use super::errors::{ContextRefused, QUOTING, QuotingOff, WallReport};
 use super::handle::Handle;
 use super::steps::seat_for;
 use super::{Client, Flow, Pass, Portals, Session, Told, encode_as};
@@ -44,6 +44,10 @@ impl Session {
         };
         if settings.iter().any(|(name, value)| **name == *QUOTING && !is_on(value)) {
             out.extend_from_slice(&encode_as(&QuotingOff, Severity::Fatal));
+            return Err((stream, out));
+        }
+        if let Err(report) = wall_stands(&context, &account).await {
+            out.extend_from_slice(&encode_as(&report, Severity::Fatal));
             return Err((stream, out));
         }
         let subject = rules.policy.subject_of(&account);
@@ -104,6 +108,20 @@ impl Session {
             seen_unread: 0,
             settle_next: false,
         })
+    }
+}
+
+/// A tenant is served where the database's wall was looked at and stands. At the start the first look may take a moment.
+async fn wall_stands(context: &Context, account: &Account) -> Result<(), WallReport> {
+    if context.keeps_apart(account).is_none() {
+        let patience = context.rules().config.server.login_timeout;
+        // What came of it is asked below.
+        let _ = tokio::time::timeout(patience, context.walls.seen(&account.database.name)).await;
+    }
+    match context.keeps_apart(account) {
+        Some(true) => Ok(()),
+        Some(false) => Err(WallReport::Open),
+        None => Err(WallReport::Unseen),
     }
 }
 

@@ -24,6 +24,7 @@ pub mod handle;
 pub mod login;
 mod refuse;
 mod relay;
+mod rewriting;
 mod statements;
 mod steps;
 

@@ -119,7 +119,8 @@ impl Session {
 
     /// The rules in force know the account.
     fn has_place(&self) -> bool {
-        self.context.rules().account_again(&self.account).is_some()
+        let account = self.context.rules().account_again(&self.account);
+        account.is_some_and(|account| self.context.keeps_apart(&account) != Some(false))
     }
 
     /// Between transactions, with nothing half said by the client.

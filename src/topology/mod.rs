@@ -1,5 +1,7 @@
 //! Which servers there are, and which of them a database and a target mean.
 
+pub mod walls;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

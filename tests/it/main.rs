@@ -18,3 +18,4 @@ mod rig;
 mod settings;
 mod soak;
 mod talk;
+mod tenants;
