@@ -48,6 +48,8 @@ impl TenantRules {
             // What set_config sets is judged as a setting.
             Class::Harmless | Class::Context => Ok(()),
             Class::Sequence => self.sequence(name, writes, statement),
+            // Lets go what the session itself took; drivers send it when they reset a connection.
+            Class::AdvisoryLock if name == "pg_advisory_unlock_all" => Ok(()),
             Class::AdvisoryLock if shared => Err(Refusal::new(
                 "advisory_lock",
                 "advisory locks are shared by all tenants of this database",

@@ -27,7 +27,7 @@ pub const RULES: [(&str, &str, &str); 21] = [
     (
         "context_reset",
         "42501",
-        "RESET ALL or DISCARD among other statements of one text, where it drops the tenant's context",
+        "RESET ALL or DISCARD before other statements of one text, where it drops the tenant's context",
     ),
     ("catalog", "42501", "system catalogs that are not open to tenants, and changes of any"),
     ("schema", "42501", "objects in schemas that are not the tenant's"),

@@ -103,10 +103,16 @@ impl TenantRules {
         for statement in &analysis.statements {
             self.statement(statement)?;
         }
-        if analysis.statements.len() > 1 {
-            analysis.statements.iter().try_for_each(|statement| self.keeps_context(statement))?;
-        }
-        Ok(())
+        let begins = |statement: &Statement| {
+            matches!(statement.kind, StatementKind::Begin | StatementKind::CommitChain | StatementKind::RollbackChain)
+        };
+        // In a transaction that the text leaves open, its last statement is before others too.
+        let before_others = match analysis.statements.split_last() {
+            Some((_, others)) if !others.iter().any(begins) => others,
+            Some(_) => &analysis.statements[..],
+            None => &[],
+        };
+        before_others.iter().try_for_each(|statement| self.keeps_context(statement))
     }
 
     fn statement(&self, statement: &Statement) -> Result<(), Refusal> {
@@ -299,7 +305,7 @@ impl TenantRules {
         Ok(())
     }
 
-    /// One statement of several in a text leaves the context as it is: nothing can be set anew between them.
+    /// A statement before others of a text leaves the context as it is: nothing can be set anew between them.
     fn keeps_context(&self, statement: &Statement) -> Result<(), Refusal> {
         let Kept::Row { context, .. } = &self.kept else { return Ok(()) };
         let drops = |effect: &Effect| {
@@ -315,8 +321,8 @@ impl TenantRules {
         }
         Err(Refusal::new(
             "context_reset",
-            "this statement drops the tenant's context and must be the only one of its text",
-            "Send it alone.",
+            "this statement drops the tenant's context and must be the last one of its text",
+            "Send it alone, or at the end.",
         ))
     }
 }

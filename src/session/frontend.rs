@@ -19,7 +19,7 @@ use crate::metrics::ClientState;
 use crate::policy::{Admitted, Verdict};
 use crate::pool::Bound;
 use crate::reply::{Expect, Show};
-use crate::sql::{Analysis, Effect, Summary};
+use crate::sql::{self, Analysis, Effect, Summary};
 use crate::wire::frame::{self, FrameError, HEADER, Header, TxStatus};
 
 /// What became of a message.
@@ -177,10 +177,13 @@ impl Session {
 
     /// Whom the session speaks for would be forgotten by this, at a moment when it cannot be said again.
     pub(super) fn forgets_tenant_midway(&self, analysis: &Analysis) -> bool {
-        let effects = || analysis.statements.iter().flat_map(|statement| &statement.effects);
-        let forgets = analysis.summary.has(Summary::EFFECTS) && effects().any(|it| self.seat.forgets_tenant(it));
+        let forgets = |statement: &sql::Statement| statement.effects.iter().any(|it| self.seat.forgets_tenant(it));
         let midway = || self.bound.as_ref().is_some_and(|bound| bound.status != TxStatus::Idle);
-        forgets && (analysis.statements.len() > 1 || midway())
+        analysis.summary.has(Summary::EFFECTS)
+            && match analysis.statements.split_last() {
+                Some((last, others)) => others.iter().any(forgets) || (forgets(last) && midway()),
+                None => false,
+            }
     }
 
     /// A backend is bound, or one that suits is free. `Err`: what to do instead.

@@ -441,6 +441,8 @@ fn settings() {
         "select 1; discard all",
         "discard sequences; select 1",
         "discard plans; select 1",
+        "begin; reset all",
+        "begin; discard sequences",
         "set synchronous_commit = off",
         "set lc_messages = 'C'",
         "set enable_x.y = 1",
