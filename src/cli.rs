@@ -319,7 +319,7 @@ fn show_demo(options: &demo::Options) -> Exit {
     };
     let exit = match &error {
         DemoError::Steps { .. } | DemoError::ProxyExit { .. } => Exit::Failed,
-        DemoError::Cluster(_) | DemoError::Proxy(_) | DemoError::Io { .. } => Exit::Runtime,
+        DemoError::Cluster(_) | DemoError::Proxy(_) | DemoError::Protection(_) | DemoError::Io { .. } => Exit::Runtime,
         DemoError::Interrupted => Exit::Interrupted,
     };
     fail(exit, &error.to_string())

@@ -203,8 +203,4 @@ ALTER TABLE subscriptions ALTER COLUMN id RESTART 1000;
 ALTER TABLE invoices ALTER COLUMN id RESTART 100000;
 ALTER TABLE payments ALTER COLUMN id RESTART 100000;
 
-GRANT SELECT ON tenants TO billing_app;
-GRANT SELECT, INSERT, UPDATE, DELETE ON plans, customers, subscriptions, invoices, invoice_lines, payments, usage_events
-   TO billing_app;
-
 ANALYZE;

@@ -24,8 +24,13 @@ const STOP: Duration = Duration::from_secs(15);
 /// Lines of the log kept for the report of a failure.
 const TAIL: usize = 40;
 
-/// `$1` program, `$2` configuration, `$3` directory. The guardian's exit code is the proxy's.
+/// `$1` program, `$2` configuration, `$3` directory. It starts the proxy at the first line. The guardian's exit code is the
+/// proxy's.
 const GUARDIAN: &str = r#"
+if ! read -r _; then
+    rm -rf "$3"
+    exit 0
+fi
 "$1" serve --config "$2" </dev/null &
 proxy=$!
 trap '' HUP INT TERM
@@ -63,98 +68,82 @@ pub struct Addresses {
     pub http: SocketAddr,
 }
 
-/// The running proxy.
+/// The proxy's files in a directory of their own, under a guardian; the proxy itself does not run yet.
 #[derive(Debug)]
-pub struct Proxy {
+pub struct Files {
     guardian: Child,
     /// Its end is the guardian's signal.
     pipe: Option<ChildStdin>,
     dir: PathBuf,
+}
+
+/// The running proxy.
+#[derive(Debug)]
+pub struct Proxy {
+    files: Files,
     addresses: Addresses,
     tail: Tail,
 }
 
 type Tail = Arc<Mutex<Vec<String>>>;
 
-impl Proxy {
-    /// Starts `program serve` with this configuration; returns once it listens.
-    pub async fn start(program: &Path, config: &str) -> Result<Self, ChildError> {
+/// Name of the configuration file.
+pub const CONFIG: &str = "pgwarden.toml";
+
+impl Files {
+    /// Files for `program serve`, by name and text; one of them is [`CONFIG`].
+    pub fn write(program: &Path, files: &[(&str, &str)]) -> Result<Self, ChildError> {
         let dir = std::env::temp_dir().join(format!("pgwarden-demo-{:016x}", rand::random::<u64>()));
         fs::DirBuilder::new().mode(0o700).create(&dir).map_err(io_error("make a directory"))?;
-        match Self::start_in(program, config, dir.clone()).await {
-            Ok(proxy) => Ok(proxy),
-            Err(error) => {
-                // The guardian removes it too, where there is one already.
-                let _ = fs::remove_dir_all(&dir);
-                Err(error)
-            }
-        }
-    }
-
-    async fn start_in(program: &Path, config: &str, dir: PathBuf) -> Result<Self, ChildError> {
-        write_config(&dir.join("pgwarden.toml"), config)?;
-        let log = fs::File::create(dir.join("proxy.log")).map_err(io_error("make the proxy's log"))?;
-        let mut guardian = Command::new("/bin/sh")
+        let guardian = Command::new("/bin/sh")
             .args(["-c", GUARDIAN, "pgwarden-demo-guardian"])
             .arg(program)
-            .arg(dir.join("pgwarden.toml"))
+            .arg(dir.join(CONFIG))
             .arg(&dir)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             // Ctrl-C on the terminal is ours to handle.
             .process_group(0)
-            .spawn()
-            .map_err(io_error("start the proxy"))?;
+            .spawn();
+        let mut guardian = match guardian {
+            Ok(guardian) => guardian,
+            Err(error) => {
+                let _ = fs::remove_dir_all(&dir);
+                return Err(io_error("start the proxy's guardian")(error));
+            }
+        };
         let pipe = guardian.stdin.take();
-        let errors = guardian.stderr.take().expect("it was asked for");
+        let written = Self { guardian, pipe, dir };
+        for (name, text) in files {
+            write_secret(&written.dir.join(name), text)?;
+        }
+        Ok(written)
+    }
+
+    /// The configuration file.
+    pub fn config_path(&self) -> PathBuf {
+        self.dir.join(CONFIG)
+    }
+
+    /// Starts the proxy; returns once it listens.
+    pub async fn start(mut self) -> Result<Proxy, ChildError> {
+        let log = fs::File::create(self.dir.join("proxy.log")).map_err(io_error("make the proxy's log"))?;
+        let errors = self.guardian.stderr.take().expect("it was asked for, and is taken once");
+        let go = self.pipe.as_mut().map_or(Ok(()), |pipe| pipe.write_all(b"start\n"));
+        go.map_err(io_error("start the proxy"))?;
         let tail = Tail::default();
         let (sender, mut listening) = mpsc::unbounded_channel();
         let shared = Arc::clone(&tail);
         thread::spawn(move || follow(errors, log, &shared, &sender));
-        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut proxy = Self { guardian, pipe, dir, addresses: Addresses { clients: nowhere, http: nowhere }, tail };
         match tokio::time::timeout(START, await_listeners(&mut listening)).await {
-            Ok(Some(addresses)) => proxy.addresses = addresses,
-            Ok(None) | Err(_) => return Err(ChildError::Start { log: proxy.log_tail() }),
+            Ok(Some(addresses)) => Ok(Proxy { files: self, addresses, tail }),
+            Ok(None) | Err(_) => Err(ChildError::Start { log: text_of(&tail) }),
         }
-        Ok(proxy)
-    }
-
-    pub fn addresses(&self) -> Addresses {
-        self.addresses
-    }
-
-    /// Its configuration file.
-    pub fn config_path(&self) -> PathBuf {
-        self.dir.join("pgwarden.toml")
-    }
-
-    /// The whole log so far.
-    pub fn log_path(&self) -> PathBuf {
-        self.dir.join("proxy.log")
-    }
-
-    /// The last lines of the log.
-    pub fn log_tail(&self) -> String {
-        self.tail.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).join("\n")
-    }
-
-    /// SIGTERM, and its exit code.
-    pub fn stop(mut self) -> Result<Option<i32>, ChildError> {
-        drop(self.pipe.take());
-        let deadline = Instant::now() + STOP;
-        while Instant::now() < deadline {
-            if let Some(status) = self.guardian.try_wait().map_err(io_error("wait for the proxy"))? {
-                return Ok(status.code());
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        Err(ChildError::Stop)
     }
 }
 
-impl Drop for Proxy {
+impl Drop for Files {
     fn drop(&mut self) {
         // Without the pipe's other end the guardian is done already.
         if self.pipe.take().is_some() {
@@ -163,7 +152,46 @@ impl Drop for Proxy {
     }
 }
 
-fn write_config(path: &Path, config: &str) -> Result<(), ChildError> {
+fn text_of(tail: &Tail) -> String {
+    tail.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).join("\n")
+}
+
+impl Proxy {
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Its configuration file.
+    pub fn config_path(&self) -> PathBuf {
+        self.files.config_path()
+    }
+
+    /// The whole log so far.
+    pub fn log_path(&self) -> PathBuf {
+        self.files.dir.join("proxy.log")
+    }
+
+    /// The last lines of the log.
+    pub fn log_tail(&self) -> String {
+        text_of(&self.tail)
+    }
+
+    /// SIGTERM, and its exit code.
+    pub fn stop(mut self) -> Result<Option<i32>, ChildError> {
+        drop(self.files.pipe.take());
+        let deadline = Instant::now() + STOP;
+        while Instant::now() < deadline {
+            if let Some(status) = self.files.guardian.try_wait().map_err(io_error("wait for the proxy"))? {
+                return Ok(status.code());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Err(ChildError::Stop)
+    }
+}
+
+/// A file that nobody else may read.
+fn write_secret(path: &Path, text: &str) -> Result<(), ChildError> {
     let mut file = fs::File::options()
         .write(true)
         .create(true)
@@ -171,7 +199,7 @@ fn write_config(path: &Path, config: &str) -> Result<(), ChildError> {
         .mode(0o600)
         .open(path)
         .map_err(io_error("write the configuration"))?;
-    file.write_all(config.as_bytes()).map_err(io_error("write the configuration"))
+    file.write_all(text.as_bytes()).map_err(io_error("write the configuration"))
 }
 
 /// Both listeners' addresses; `None` when the log ends first, for then the proxy has.
@@ -244,6 +272,10 @@ mod tests {
         (dir, path)
     }
 
+    async fn start(program: &Path) -> Result<Proxy, ChildError> {
+        Files::write(program, &[(CONFIG, "# nothing")])?.start().await
+    }
+
     const LISTENS: &str = r#"
         echo 'not JSON' >&2
         echo '{"message":"listening","listener":"clients","address":"127.0.0.1:41234"}' >&2
@@ -252,10 +284,10 @@ mod tests {
     #[tokio::test]
     async fn a_proxy_starts_says_where_it_listens_and_stops_with_its_exit_code() {
         let (_keep, path) = program(&format!("trap 'exit 7' TERM\n{LISTENS}\nwhile :; do sleep 0.01; done"));
-        let proxy = Proxy::start(&path, "# nothing").await.expect("start");
+        let proxy = start(&path).await.expect("start");
         assert_eq!(proxy.addresses().clients.port(), 41234);
         assert_eq!(proxy.addresses().http.port(), 41235);
-        let dir = proxy.dir.clone();
+        let dir = proxy.files.dir.clone();
         let mode = fs::metadata(dir.join("pgwarden.toml")).expect("the file is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(proxy.log_tail().starts_with("not JSON\n"));
@@ -278,15 +310,25 @@ mod tests {
     #[tokio::test]
     async fn a_proxy_that_ends_early_is_reported_with_its_log() {
         let (_keep, path) = program("echo 'cannot listen' >&2; exit 4");
-        let Err(ChildError::Start { log }) = Proxy::start(&path, "").await else { panic!("it cannot have started") };
+        let Err(ChildError::Start { log }) = start(&path).await else { panic!("it cannot have started") };
         assert_eq!(log, "cannot listen");
+    }
+
+    #[test]
+    fn files_of_a_proxy_that_never_ran_go_too() {
+        let files = Files::write(Path::new("/nonexistent"), &[(CONFIG, ""), ("seal.keys", "1:00")]).expect("write");
+        let dir = files.dir.clone();
+        let mode = fs::metadata(dir.join("seal.keys")).expect("the file is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        drop(files);
+        assert!(!dir.exists());
     }
 
     #[tokio::test]
     async fn dropping_a_proxy_stops_it_and_removes_its_directory() {
         let (_keep, path) = program(&format!("{LISTENS}\necho $$ >&2\nexec sleep 60"));
-        let proxy = Proxy::start(&path, "").await.expect("start");
-        let dir = proxy.dir.clone();
+        let proxy = start(&path).await.expect("start");
+        let dir = proxy.files.dir.clone();
         while proxy.log_tail().lines().last().is_none_or(|line| line.parse::<u32>().is_err()) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

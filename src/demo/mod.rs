@@ -1,34 +1,33 @@
-//! The guided tour: a throwaway cluster with a sample billing database, the proxy in front, and statements that show what
-//! it does.
+//! The guided tour: a throwaway cluster with a sample billing database that is made safe for its tenants, the proxy in
+//! front, and statements that show what it does.
 //!
 //! The tour checks itself: every step says what it did, what was expected and what came. Nothing is left behind, however
 //! the demo ends: server, proxy and files are removed by guardians.
 
 mod child;
+mod config;
+mod protection;
 mod screen;
 mod stage;
 mod steps;
 
-use std::fmt::Write as _;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cluster::{Cluster, ClusterError};
-use crate::scram::Verifier;
-use child::{ChildError, Proxy};
+use child::{CONFIG, ChildError, Files, Proxy};
+use config::{KEYS, config, keys};
+use protection::ProtectionError;
 use screen::{Colours, Ink, Screen, thousands};
-use stage::{Account, CONSOLE, DATABASE, POOL, ROLE, Stage, StepError};
-use steps::{Came, Step, TOUR, Verdict};
+use stage::{Account, Accounts, BILLING_DATABASE, Stage, StepError};
+use steps::{Came, Chapter, Step, TOUR, Verdict};
 
 /// PgBouncer's port, and so the first choice.
 const PORT: u16 = 6432;
-/// PostgreSQL's own count.
-const ITERATIONS: NonZeroU32 = NonZeroU32::new(4096).expect("it is not zero");
 /// Longest that one step may take.
 const STEP: Duration = Duration::from_secs(30);
 
@@ -63,6 +62,8 @@ pub enum DemoError {
     Cluster(#[from] ClusterError),
     #[error("pgwarden: {0}")]
     Proxy(#[from] ChildError),
+    #[error("{0}")]
+    Protection(#[from] ProtectionError),
     #[error("{what}: {source}")]
     Io { what: &'static str, source: io::Error },
     #[error("{failed} of {of} steps did not give what they should")]
@@ -97,19 +98,22 @@ async fn demo(options: &Options) -> Result<(), DemoError> {
     stage::fill(&cluster, &role_password)?;
     show(setup_line(&screen, started, &contents(&cluster)?))?;
 
-    let accounts = [("harbor", 1), ("lumen", 2), ("ops", 0)];
-    let [harbor, lumen, operator] = accounts.map(|(name, tenant)| Account { name, password: new_password(), tenant });
+    let accounts = Accounts::new(new_password);
     let port = options.port.unwrap_or_else(|| free_port(options.after));
-    let config = config(port, cluster.address(), [&harbor, &lumen], &operator, &role_password);
+    let text = config(port, cluster.address(), &accounts, &role_password);
     let program = std::env::current_exe().map_err(io_error("find this program"))?;
+    let files = Files::write(&program, &[(CONFIG, &text), (KEYS, &keys())])?;
     let started = Instant::now();
-    let proxy = Proxy::start(&program, &config).await?;
+    let protection = protection::protect(&program, &files.config_path(), &cluster)?;
+    show(setup_line(&screen, started, &format!("{BILLING_DATABASE} made safe for its tenants by pgwarden protect")))?;
+    let started = Instant::now();
+    let proxy = files.start().await?;
     let addresses = proxy.addresses();
-    let what = format!("pgwarden on port {}, transaction pooling over {POOL} backends", addresses.clients.port());
+    let what = format!("pgwarden on port {}, transaction pooling", addresses.clients.port());
     show(setup_line(&screen, started, &what))?;
 
-    let server = superuser(&cluster);
-    let stage = Stage { harbor, lumen, operator, proxy: addresses.clients, config: proxy.config_path(), server };
+    let (server, config) = (superuser(&cluster), proxy.config_path());
+    let stage = Stage { accounts, proxy: addresses.clients, config, server, role_password, protection };
     show(addresses_page(&screen, &stage, addresses.http))?;
 
     let outcome = tokio::select! {
@@ -133,24 +137,28 @@ async fn demo(options: &Options) -> Result<(), DemoError> {
 }
 
 /// Runs the steps one after the other; a failed one does not stop the rest.
-async fn tour(screen: &Screen, stage: &Stage, proxy: &Proxy, steps: &[Step]) -> Result<(), DemoError> {
+async fn tour(screen: &Screen, stage: &Stage, proxy: &Proxy, chapters: &[Chapter]) -> Result<(), DemoError> {
     let show = |text: String| screen.print(&text).map_err(io_error("write to standard output"));
-    let mut failed = 0;
-    for (index, step) in steps.iter().enumerate() {
-        show(step_page(screen, index + 1, step))?;
-        let answer = tokio::time::timeout(STEP, (step.run)(stage)).await;
-        let answer = answer.unwrap_or(Err(StepError::TimedOut(STEP)));
-        failed += usize::from(!matches!(answer, Ok(Came { verdict: Verdict::AsExpected, .. })));
-        show(answer_page(screen, &answer))?;
+    let (mut of, mut failed) = (0, 0);
+    for chapter in chapters {
+        show(format!("{}\n\n", screen.paint(Ink::Bold, chapter.title)))?;
+        for step in chapter.steps {
+            of += 1;
+            show(step_page(screen, of, step))?;
+            let answer = tokio::time::timeout(STEP, (step.run)(stage)).await;
+            let answer = answer.unwrap_or(Err(StepError::TimedOut(STEP)));
+            failed += usize::from(!matches!(answer, Ok(Came { verdict: Verdict::AsExpected, .. })));
+            show(answer_page(screen, &answer))?;
+        }
     }
-    let passed = steps.len() - failed;
+    let passed = of - failed;
     let ink = if failed == 0 { Ink::Good } else { Ink::Bad };
     show(format!("{}\n", screen.paint(ink, &format!("tour: {passed} passed, {failed} failed"))))?;
     if failed == 0 {
         return Ok(());
     }
     show(format!("\nThe proxy's log ends with:\n{}\n", proxy.log_tail()))?;
-    Err(DemoError::Steps { failed, of: steps.len() })
+    Err(DemoError::Steps { failed, of })
 }
 
 fn setup_line(screen: &Screen, started: Instant, what: &str) -> String {
@@ -180,10 +188,13 @@ fn answer_page(screen: &Screen, answer: &Result<Came, StepError>) -> String {
 /// Where to connect, as commands that work as they stand.
 fn addresses_page(screen: &Screen, stage: &Stage, http: SocketAddr) -> String {
     let mut page = String::from("\n");
-    for (account, database) in [(&stage.harbor, DATABASE), (&stage.lumen, DATABASE), (&stage.operator, CONSOLE)] {
-        let Account { name, password, .. } = account;
-        let command = format!("psql 'postgresql://{name}:{password}@{}/{database}'", stage.proxy);
-        page.push_str(&screen.line(name, Ink::Bold, &command));
+    let Accounts { harbor, lumen, support, north, south: _, operator } = &stage.accounts;
+    let support = Account { name: format!("{}@{}", support.name, harbor.name), ..support.clone() };
+    for account in [harbor, lumen, &support, north, operator] {
+        let Account { name, password, database, .. } = account;
+        let user = name.replace('@', "%40");
+        let command = format!("psql 'postgresql://{user}:{password}@{}/{database}'", stage.proxy);
+        page.push_str(&screen.line(name.split('@').next().unwrap_or(name), Ink::Bold, &command));
     }
     page.push_str(&screen.line("status", Ink::Bold, &format!("http://{http}/")));
     page.push('\n');
@@ -194,68 +205,17 @@ fn addresses_page(screen: &Screen, stage: &Stage, http: SocketAddr) -> String {
 fn contents(cluster: &Cluster) -> Result<String, ClusterError> {
     let mut parts = Vec::new();
     for table in ["tenants", "customers", "invoices", "invoice_lines", "payments", "usage_events"] {
-        let rows = cluster.psql(DATABASE, &format!("SELECT count(*) FROM {table}"))?;
+        let rows = cluster.psql(BILLING_DATABASE, &format!("SELECT count(*) FROM {table}"))?;
         parts.push(format!("{} {}", rows.parse().map(thousands).unwrap_or(rows), table.replace('_', " ")));
     }
-    Ok(format!("sample database {DATABASE}: {}", parts.join(", ")))
+    Ok(format!("sample database {BILLING_DATABASE}: {}", parts.join(", ")))
 }
 
 fn superuser(cluster: &Cluster) -> tokio_postgres::Config {
     let mut config = tokio_postgres::Config::new();
-    config.host(cluster.host()).port(cluster.port()).dbname(DATABASE);
+    config.host(cluster.host()).port(cluster.port()).dbname(BILLING_DATABASE);
     config.user(cluster.superuser()).password(cluster.password());
     config
-}
-
-/// The proxy's configuration: two users who share one role, and so one pool, on the server; and an operator.
-fn config(port: u16, server: SocketAddr, users: [&Account; 2], operator: &Account, role_password: &str) -> String {
-    let mut text = format!(
-        r#"[server]
-listen = ["127.0.0.1:{port}"]
-workers = 1
-
-[admin]
-database = "{CONSOLE}"
-admins = ["{ops}"]
-http = "127.0.0.1:0"
-
-[log]
-level = "info"
-format = "json"
-
-[pool]
-mode = "transaction"
-size = {POOL}
-
-[shards.main]
-primary = {{ host = "{host}", port = {server_port}, tls = "disable" }}
-
-[databases.{DATABASE}]
-shard = "main"
-
-[users.{ops}]
-verifier = "{ops_verifier}"
-databases = ["{CONSOLE}"]
-"#,
-        ops = operator.name,
-        ops_verifier = verifier(&operator.password),
-        host = server.ip(),
-        server_port = server.port(),
-    );
-    for Account { name, password, .. } in users {
-        let verifier = verifier(password);
-        let _ = write!(
-            text,
-            "\n[users.{name}]\nverifier = \"{verifier}\"\ndatabases = [\"{DATABASE}\"]\n\
-             server_user = \"{ROLE}\"\nserver_password = \"{role_password}\"\n"
-        );
-    }
-    text
-}
-
-/// What the proxy checks a password against: not the password itself.
-fn verifier(password: &str) -> Verifier {
-    Verifier::derive(password, &rand::random::<[u8; 16]>(), ITERATIONS)
 }
 
 /// A password that needs no quoting in a URL, in SQL or in TOML.
@@ -301,23 +261,34 @@ impl Signals {
 mod tests {
     use super::*;
 
-    /// PostgreSQL itself in the proxy's place: the steps that need a pooler must notice, the others must pass.
+    /// PostgreSQL itself in the proxy's place, with nothing protected: the steps that need a proxy must notice, the others
+    /// must pass.
     #[tokio::test]
     async fn a_tour_without_a_proxy_fails_where_it_should() {
         let cluster = Cluster::builder().start().expect("start");
-        stage::fill(&cluster, "secret").expect("fill the sample database");
-        let [harbor, lumen, operator] = [("harbor", 1), ("lumen", 2), ("ops", 0)].map(|(name, tenant)| Account {
-            name,
-            password: "secret".to_owned(),
-            tenant,
-        });
-        let roles = "CREATE ROLE harbor LOGIN PASSWORD 'secret' IN ROLE billing_app;
-                     CREATE ROLE lumen LOGIN PASSWORD 'secret' IN ROLE billing_app";
-        cluster.psql(DATABASE, roles).expect("make the users");
-        let server = superuser(&cluster);
-        let stage = Stage { harbor, lumen, operator, proxy: cluster.address(), config: "/nonexistent".into(), server };
+        stage::fill(&cluster, "secret").expect("fill the sample databases");
+        let accounts = Accounts::new(|| "secret".to_owned());
+        for (user, role) in [
+            ("harbor", "billing_app"),
+            ("lumen", "billing_app"),
+            (r#""support@harbor""#, "billing_app"),
+            (r#""support@lumen""#, "billing_app"),
+            ("north", "sandbox_app"),
+            ("south", "sandbox_app"),
+        ] {
+            let made = format!("CREATE ROLE {user} LOGIN PASSWORD 'secret' IN ROLE {role}");
+            cluster.psql("postgres", &made).expect("make the users");
+        }
+        let stage = Stage {
+            accounts,
+            proxy: cluster.address(),
+            config: "/nonexistent".into(),
+            server: superuser(&cluster),
+            role_password: "secret".to_owned(),
+            protection: protection::Protection::default(),
+        };
         let mut came = Vec::new();
-        for step in TOUR {
+        for step in TOUR.iter().flat_map(|chapter| chapter.steps) {
             let answer = (step.run)(&stage).await;
             let passed = matches!(&answer, Ok(Came { verdict: Verdict::AsExpected, .. }));
             println!("{}: {answer:?}", step.title);
@@ -327,25 +298,6 @@ mod tests {
         }
         let expected = ["Settings go back with ROLLBACK", "COPY, both ways", "Errors are PostgreSQL's own", "Cancel"];
         assert_eq!(came, expected);
-    }
-
-    #[test]
-    fn the_proxys_configuration_is_valid_and_warns_of_nothing() {
-        let [harbor, lumen, operator] = [("harbor", 1), ("lumen", 2), ("ops", 0)].map(|(name, tenant)| Account {
-            name,
-            password: new_password(),
-            tenant,
-        });
-        let text = config(0, "127.0.0.1:5432".parse().expect("an address"), [&harbor, &lumen], &operator, "secret");
-        let file = tempfile::NamedTempFile::new().expect("make a file");
-        std::fs::write(file.path(), &text).expect("write it");
-        let loaded = crate::config::load(file.path()).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
-        assert_eq!(loaded.warnings, []);
-        assert_eq!(loaded.config.users["harbor"].server_user, loaded.config.users["lumen"].server_user);
-        assert_eq!(loaded.config.users["harbor"].pool.size, POOL);
-        for account in [&harbor, &lumen, &operator] {
-            assert!(!text.contains(&account.password), "a client's password is in the configuration");
-        }
     }
 
     #[test]
@@ -359,6 +311,6 @@ mod tests {
         );
         let sums = "SELECT (SELECT sum(amount) FROM invoice_lines), (SELECT sum(amount) FROM payments),
                            (SELECT count(*) FROM pg_inherits WHERE inhparent = 'usage_events'::regclass)";
-        assert_eq!(cluster.psql(DATABASE, sums).expect("add up"), "938339.20|853514.75|30");
+        assert_eq!(cluster.psql(BILLING_DATABASE, sums).expect("add up"), "938339.20|853514.75|30");
     }
 }

@@ -1,4 +1,4 @@
-//! What the steps of the tour stand on: the sample database, the proxy before it, and clients of both.
+//! What the steps of the tour stand on: the sample databases, the proxy before them, and clients of both.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -8,41 +8,82 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_postgres::error::DbError;
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Notification, SimpleQueryMessage, SimpleQueryRow};
 
+use super::protection::Protection;
 use crate::cluster::{Cluster, ClusterError};
 
-/// The database's tables, rows and rights.
+/// The database's tables and rows.
 const BILLING: &str = include_str!("billing.sql");
-pub const DATABASE: &str = "billing";
+/// Whose tables the tenants share.
+pub const BILLING_DATABASE: &str = "billing";
+/// The role that all tenants have on the server: the application's, as it was before there was a proxy.
+pub const BILLING_ROLE: &str = "billing_app";
+/// A copy of it without tenants, for what is about pooling alone.
+pub const SANDBOX: &str = "sandbox";
+/// The role that both users of the sandbox have on the server, so that they share backends.
+pub const SANDBOX_ROLE: &str = "sandbox_app";
 /// The console's database.
 pub const CONSOLE: &str = "pgwarden";
-/// The role that both users have on the server, so that they share backends.
-pub const ROLE: &str = "billing_app";
-/// Backends of the pool that both users share.
+/// Backends of the pool that both users of the sandbox share.
 pub const POOL: usize = 4;
 
 /// Someone who logs in at the proxy.
 #[derive(Debug, Clone)]
 pub struct Account {
-    pub name: &'static str,
+    pub name: String,
     pub password: String,
-    /// The tenant whose rows this user's application asks for; 0: none.
+    pub database: &'static str,
+    /// In the sandbox, the tenant whose rows this user's application asks for; elsewhere 0.
     pub tenant: i64,
+}
+
+/// Everyone who logs in, with new passwords.
+#[derive(Debug)]
+pub struct Accounts {
+    /// Tenants of the shared database, each a user of its name.
+    pub harbor: Account,
+    pub lumen: Account,
+    /// Reads as any tenant that it names.
+    pub support: Account,
+    /// Users of the sandbox.
+    pub north: Account,
+    pub south: Account,
+    /// The console's.
+    pub operator: Account,
+}
+
+impl Accounts {
+    /// `password` makes one.
+    pub fn new(mut password: impl FnMut() -> String) -> Self {
+        let mut account =
+            |name: &str, database, tenant| Account { name: name.to_owned(), password: password(), database, tenant };
+        Self {
+            harbor: account("harbor", BILLING_DATABASE, 0),
+            lumen: account("lumen", BILLING_DATABASE, 0),
+            support: account("support", BILLING_DATABASE, 0),
+            north: account("north", SANDBOX, 1),
+            south: account("south", SANDBOX, 2),
+            operator: account("ops", CONSOLE, 0),
+        }
+    }
 }
 
 /// Everything a step may use.
 #[derive(Debug)]
 pub struct Stage {
-    pub harbor: Account,
-    pub lumen: Account,
-    pub operator: Account,
+    pub accounts: Accounts,
     /// Where clients connect.
     pub proxy: SocketAddr,
     /// The proxy's configuration file.
     pub config: PathBuf,
     /// The server itself, as its superuser: for looking at what the proxy does there.
     pub server: Config,
+    /// Password of the tenants' role on the server.
+    pub role_password: String,
+    /// How the shared database was made safe.
+    pub protection: Protection,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -72,29 +113,51 @@ pub fn describe(error: &tokio_postgres::Error) -> String {
     }
 }
 
-/// Makes the role and the database, and fills it. Blocks for about two seconds.
+/// Makes the roles and the databases, and fills them. Blocks for about two seconds.
 pub fn fill(cluster: &Cluster, role_password: &str) -> Result<(), ClusterError> {
-    cluster.psql("postgres", &format!("CREATE ROLE {ROLE} LOGIN PASSWORD '{role_password}'"))?;
-    cluster.psql("postgres", &format!("CREATE DATABASE {DATABASE}"))?;
-    cluster.psql(DATABASE, BILLING).map(drop)
+    let roles = [BILLING_ROLE, SANDBOX_ROLE];
+    let made: String =
+        roles.iter().map(|role| format!("CREATE ROLE {role} LOGIN PASSWORD '{role_password}';")).collect();
+    cluster.psql("postgres", &made)?;
+    cluster.psql("postgres", &format!("CREATE DATABASE {BILLING_DATABASE}"))?;
+    cluster.psql(BILLING_DATABASE, BILLING)?;
+    cluster.psql("postgres", &format!("CREATE DATABASE {SANDBOX} TEMPLATE {BILLING_DATABASE}"))?;
+    for (database, role) in [(BILLING_DATABASE, BILLING_ROLE), (SANDBOX, SANDBOX_ROLE)] {
+        cluster.psql(database, &rights(role))?;
+    }
+    Ok(())
+}
+
+/// What the application's role may do.
+fn rights(role: &str) -> String {
+    format!(
+        "GRANT SELECT ON tenants TO {role};
+         GRANT SELECT, INSERT, UPDATE, DELETE
+            ON plans, customers, subscriptions, invoices, invoice_lines, payments, usage_events TO {role};"
+    )
 }
 
 impl Stage {
-    /// A session of a user, through the proxy.
+    /// A session of a user, through the proxy, on that user's database.
     pub async fn connect(&self, account: &Account) -> Result<Session, StepError> {
-        Session::open(&self.config(account, DATABASE)).await
+        Ok(self.log_in(account).await?)
     }
 
-    /// A login attempt at the proxy with any name and password.
-    pub async fn log_in(&self, name: &str, password: &str) -> Result<Session, tokio_postgres::Error> {
-        let mut config = self.config(&self.harbor, DATABASE);
-        config.user(name).password(password);
-        Session::connect(&config).await
+    /// A login attempt at the proxy.
+    pub async fn log_in(&self, account: &Account) -> Result<Session, tokio_postgres::Error> {
+        Session::connect(&self.config(account)).await
+    }
+
+    /// A session of the tenants' role on the server itself, without the proxy.
+    pub async fn around_the_proxy(&self) -> Result<Session, StepError> {
+        let mut config = self.server.clone();
+        config.user(BILLING_ROLE).password(&self.role_password);
+        Session::open(&config).await
     }
 
     /// A session on the proxy's console.
     pub async fn console(&self) -> Result<Session, StepError> {
-        Session::open(&self.config(&self.operator, CONSOLE)).await
+        self.connect(&self.accounts.operator).await
     }
 
     /// A session on the server itself.
@@ -102,20 +165,20 @@ impl Stage {
         Session::open(&self.server).await
     }
 
-    fn config(&self, account: &Account, database: &str) -> Config {
+    fn config(&self, account: &Account) -> Config {
         let mut config = Config::new();
         config.host(self.proxy.ip().to_string()).port(self.proxy.port());
-        config.user(account.name).password(&account.password).dbname(database);
+        config.user(&account.name).password(&account.password).dbname(account.database);
         config.application_name(format!("{}-app", account.name)).connect_timeout(Duration::from_secs(10));
         config
     }
 
-    /// Keeps `count` sessions of each user busy with short transactions, so that whoever else runs meets other backends
+    /// Keeps `count` sessions of each user of the sandbox busy with short transactions, so that whoever else runs meets other backends
     /// from one transaction to the next.
     pub async fn traffic(&self, count: usize) -> Result<Traffic, StepError> {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        for account in [&self.harbor, &self.lumen] {
+        for account in [&self.accounts.north, &self.accounts.south] {
             for _ in 0..count {
                 let session = self.connect(account).await?;
                 let (stopped, tenant) = (stopped.clone(), account.tenant);
@@ -137,11 +200,11 @@ impl Stage {
         Ok(Traffic { stop, tasks })
     }
 
-    /// Pids of the server's processes that serve the pool.
+    /// Pids of the server's processes that serve the sandbox's pool.
     pub async fn backends(&self) -> Result<Vec<i32>, StepError> {
         let server = self.server().await?;
         let text = "SELECT pid FROM pg_stat_activity WHERE usename = $1 ORDER BY pid";
-        Ok(server.client.query(text, &[&ROLE]).await?.iter().map(|row| row.get(0)).collect())
+        Ok(server.client.query(text, &[&SANDBOX_ROLE]).await?.iter().map(|row| row.get(0)).collect())
     }
 }
 
@@ -169,6 +232,8 @@ impl Traffic {
 pub struct Session {
     pub client: Client,
     pub notifications: mpsc::UnboundedReceiver<Notification>,
+    /// With what error the connection ended, once it has; empty: with none.
+    pub end: watch::Receiver<Option<String>>,
 }
 
 impl Session {
@@ -179,15 +244,20 @@ impl Session {
     async fn connect(config: &Config) -> Result<Self, tokio_postgres::Error> {
         let (client, mut connection) = config.connect(NoTls).await?;
         let (sender, notifications) = mpsc::unbounded_channel();
+        let (ending, end) = watch::channel(None);
         tokio::spawn(async move {
-            // Its errors come out of the client's calls as well.
-            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-                if let AsyncMessage::Notification(notification) = message {
-                    let _ = sender.send(notification);
+            let end = loop {
+                match poll_fn(|context| connection.poll_message(context)).await {
+                    Some(Ok(AsyncMessage::Notification(notification))) => drop(sender.send(notification)),
+                    // Notices, and whatever else the driver may add.
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => break describe(&error),
+                    None => break String::new(),
                 }
-            }
+            };
+            ending.send_replace(Some(end));
         });
-        Ok(Self { client, notifications })
+        Ok(Self { client, notifications, end })
     }
 
     /// Rows of a simple Query.
@@ -209,10 +279,16 @@ impl Session {
 
     /// The error of a simple Query that must fail: SQLSTATE and message.
     pub async fn error(&self, text: &str) -> Result<(String, String), StepError> {
+        let sent = self.refusal(text).await?;
+        Ok((sent.code().code().to_owned(), sent.message().to_owned()))
+    }
+
+    /// All of the error of a simple Query that must fail.
+    pub async fn refusal(&self, text: &str) -> Result<DbError, StepError> {
         match self.client.simple_query(text).await {
             Ok(_) => Err(StepError::unexpected(format!("no error from: {text}"))),
             Err(error) => match error.as_db_error() {
-                Some(sent) => Ok((sent.code().code().to_owned(), sent.message().to_owned())),
+                Some(sent) => Ok(sent.clone()),
                 None => Err(error.into()),
             },
         }

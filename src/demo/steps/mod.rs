@@ -5,6 +5,7 @@
 mod operations;
 mod pooling;
 mod sessions;
+mod tenants;
 mod troubles;
 
 use std::future::Future;
@@ -49,12 +50,70 @@ pub struct Step {
     pub run: for<'a> fn(&'a Stage) -> Running<'a>,
 }
 
+/// Steps about one subject.
+#[derive(Debug, Clone, Copy)]
+pub struct Chapter {
+    pub title: &'static str,
+    pub steps: &'static [Step],
+}
+
 /// The tour, in order.
-pub const TOUR: &[Step] = &[
+pub const TOUR: &[Chapter] = &[
+    Chapter { title: "Tenants: the database billing, whose tenants share its tables", steps: TENANTS },
+    Chapter { title: "Pooling: the database sandbox, a copy without tenants", steps: POOLING },
+];
+
+const TENANTS: &[Step] = &[
+    Step {
+        title: "A shared database is made safe",
+        did: "pgwarden doctor, then pgwarden protect --apply, then pgwarden doctor again, before the proxy was started.",
+        expected: "Holes at first, because the application's role sees all rows; then none.",
+        run: |stage| Box::pin(tenants::protected(stage)),
+    },
+    Step {
+        title: "One text, each tenant's own rows",
+        did: "harbor and lumen sent the same SELECT count(*) for each table, over the same backends; the server's superuser \
+              counted too.",
+        expected: "Each gets the count of its own tenant.",
+        run: |stage| Box::pin(tenants::own_rows(stage)),
+    },
+    Step {
+        title: "Allowed: ordinary work",
+        did: "harbor inserted a customer without naming a tenant, changed and read it; lumen looked for it by its id.",
+        expected: "The row is harbor's by the column's default; lumen sees and changes 0 rows.",
+        run: |stage| Box::pin(tenants::allowed(stage)),
+    },
+    Step {
+        title: "Refused: what would reach beyond the tenant",
+        did: "harbor tried to change its context, to read a file, to write another tenant's rows, to run code.",
+        expected: "Each is refused with 42501, and says why and what to do instead; the session works on.",
+        run: |stage| Box::pin(tenants::refused(stage)),
+    },
+    Step {
+        title: "The database's wall alone",
+        did: "The role that tenants share logged in to the server itself, around the proxy, and asked for invoices.",
+        expected: "Not one row: without a token from the proxy it is nobody, and it cannot make one.",
+        run: |stage| Box::pin(tenants::wall_alone(stage)),
+    },
+    Step {
+        title: "An operator names a tenant",
+        did: "support logged in as support@harbor and as support@lumen, tried to write, and logged in without a tenant.",
+        expected: "Reads as the tenant that it names; writing is refused (42501), and so is a login without a tenant (28000).",
+        run: |stage| Box::pin(tenants::operator(stage)),
+    },
+    Step {
+        title: "A tenant is switched off",
+        did: "enabled = false for lumen in the file, and RELOAD; then back again.",
+        expected: "lumen's session ends (57P01) and its logins are refused (28000); harbor notices nothing. Then lumen is back.",
+        run: |stage| Box::pin(tenants::switched_off(stage)),
+    },
+];
+
+const POOLING: &[Step] = &[
     Step {
         title: "Two users log in",
-        did: "Logged in as harbor and as lumen, then with a wrong password, then as a user that does not exist.",
-        expected: "Both reach the server under the one role billing_app. The two failures are the same: 28P01, one text.",
+        did: "Logged in as north and as south, then with a wrong password, then as a user that does not exist.",
+        expected: "Both reach the server under the one role sandbox_app. The two failures are the same: 28P01, one text.",
         run: |stage| Box::pin(pooling::log_in(stage)),
     },
     Step {
@@ -78,7 +137,7 @@ pub const TOUR: &[Step] = &[
     },
     Step {
         title: "Settings follow the session",
-        did: "harbor SET TimeZone to Asia/Tokyo, lumen to America/New_York; 40 transactions each while others kept the pool busy.",
+        did: "north SET TimeZone to Asia/Tokyo, south to America/New_York; 40 transactions each while others kept the pool busy.",
         expected: "Each sees its own time zone every time, on more than one backend.",
         run: |stage| Box::pin(sessions::settings_follow(stage)),
     },
@@ -90,8 +149,8 @@ pub const TOUR: &[Step] = &[
     },
     Step {
         title: "One user's settings are not another's",
-        did: "4 sessions of harbor SET work_mem and search_path; 4 sessions of lumen asked for theirs, on the same backends.",
-        expected: "harbor always sees 77MB and its schema; lumen always sees the server's own values.",
+        did: "4 sessions of north SET work_mem and search_path; 4 sessions of south asked for theirs, on the same backends.",
+        expected: "north always sees 77MB and its schema; south always sees the server's own values.",
         run: |stage| Box::pin(sessions::settings_stay_apart(stage)),
     },
     Step {
@@ -102,8 +161,8 @@ pub const TOUR: &[Step] = &[
     },
     Step {
         title: "What cannot follow stays with its backend",
-        did: "harbor LISTENs on a channel, lumen NOTIFYs it.",
-        expected: "The notification arrives, and SHOW CLIENTS says why harbor keeps a backend; after UNLISTEN it keeps none.",
+        did: "north LISTENs on a channel, south NOTIFYs it.",
+        expected: "The notification arrives, and SHOW CLIENTS says why north keeps a backend; after UNLISTEN it keeps none.",
         run: |stage| Box::pin(sessions::listen_pins(stage)),
     },
     Step {

@@ -4,25 +4,26 @@ use std::fs;
 use std::io;
 
 use super::Came;
-use crate::demo::stage::{Session, Stage, StepError};
+use crate::demo::stage::{Account, Session, Stage, StepError};
 
 pub async fn reload(stage: &Stage) -> Result<Came, StepError> {
     let file = |result: io::Result<String>| result.map_err(|error| StepError::unexpected(error.to_string()));
     let good = file(fs::read_to_string(&stage.config))?;
     let write = |text: &str| file(fs::write(&stage.config, text).map(|()| String::new()));
     let console = stage.console().await?;
-    let old = stage.connect(&stage.harbor).await?;
+    let old = stage.connect(&stage.accounts.north).await?;
 
     write(&good.replace("size = ", "sizee = "))?;
     let refusal = refusal(&console).await?;
-    let goes_on = stage.connect(&stage.lumen).await?.value("SELECT 1").await? == "1";
+    let goes_on = stage.connect(&stage.accounts.south).await?.value("SELECT 1").await? == "1";
 
-    // The new user is lumen once more, under another name.
-    let user = good.split("\n\n").find(|table| table.starts_with("[users.lumen]")).unwrap_or_default();
-    write(&format!("{good}\n{}\n", user.replace("[users.lumen]", "[users.guest]")))?;
-    let before = stage.log_in("guest", &stage.lumen.password).await.is_ok();
+    // The new user is south once more, under another name.
+    let user = good.split("\n\n").find(|table| table.starts_with("[users.south]")).unwrap_or_default();
+    write(&format!("{good}\n{}\n", user.replace("[users.south]", "[users.guest]")))?;
+    let guest = Account { name: "guest".to_owned(), ..stage.accounts.south.clone() };
+    let before = stage.log_in(&guest).await.is_ok();
     console.execute("RELOAD").await?;
-    let after = stage.log_in("guest", &stage.lumen.password).await.is_ok();
+    let after = stage.log_in(&guest).await.is_ok();
     write(&good)?;
     console.execute("RELOAD").await?;
 

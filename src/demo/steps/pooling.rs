@@ -8,7 +8,7 @@ use tokio_postgres::SimpleQueryRow;
 
 use super::Came;
 use crate::demo::screen::{Table, thousands};
-use crate::demo::stage::{Account, DATABASE, POOL, ROLE, Session, Stage, StepError, describe};
+use crate::demo::stage::{Account, POOL, SANDBOX, SANDBOX_ROLE, Session, Stage, StepError, describe};
 
 const CLIENTS_EACH: usize = 10;
 const TRANSACTIONS_EACH: usize = 25;
@@ -18,34 +18,35 @@ const KIND: &str = "tour";
 pub async fn log_in(stage: &Stage) -> Result<Came, StepError> {
     let mut table = Table::new(["login", "answer"]);
     let mut roles = Vec::new();
-    for account in [&stage.harbor, &stage.lumen] {
+    for account in [&stage.accounts.north, &stage.accounts.south] {
         let session = stage.connect(account).await?;
         let role = session.value("SELECT current_user").await?;
-        table.row([account.name.to_owned(), format!("current_user = {role}")]);
+        table.row([account.name.clone(), format!("current_user = {role}")]);
         roles.push(role);
     }
-    let wrong = refused(stage, stage.harbor.name, "not the password").await?;
-    let unknown = refused(stage, "nobody-by-this-name", "not the password").await?;
-    for (name, text) in [(stage.harbor.name, &wrong), ("nobody-by-this-name", &unknown)] {
-        table.row([name.to_owned(), text.clone()]);
+    let known = Account { password: "not the password".to_owned(), ..stage.accounts.north.clone() };
+    let stranger = Account { name: "nobody-by-this-name".to_owned(), ..known.clone() };
+    let (wrong, unknown) = (refused(stage, &known).await?, refused(stage, &stranger).await?);
+    for (account, text) in [(&known, &wrong), (&stranger, &unknown)] {
+        table.row([account.name.clone(), text.clone()]);
     }
-    let same = wrong.replace(stage.harbor.name, "*") == unknown.replace("nobody-by-this-name", "*");
+    let same = wrong.replace(&known.name, "*") == unknown.replace(&stranger.name, "*");
     let text = format!("Both are {}; both failures are {}.", roles.join(" and "), wrong.get(..5).unwrap_or(&wrong));
-    let conditions = [roles.iter().all(|role| role == ROLE), same, wrong.starts_with("28P01 ")];
+    let conditions = [roles.iter().all(|role| role == SANDBOX_ROLE), same, wrong.starts_with("28P01 ")];
     Ok(Came::judged(conditions, text).with(table))
 }
 
 /// SQLSTATE and message of a login that must fail.
-async fn refused(stage: &Stage, name: &str, password: &str) -> Result<String, StepError> {
-    match stage.log_in(name, password).await {
-        Ok(_) => Err(StepError::unexpected(format!("{name} was let in with a wrong password"))),
+async fn refused(stage: &Stage, account: &Account) -> Result<String, StepError> {
+    match stage.log_in(account).await {
+        Ok(_) => Err(StepError::unexpected(format!("{} was let in with a wrong password", account.name))),
         Err(error) => Ok(describe(&error)),
     }
 }
 
 pub async fn twenty_clients(stage: &Stage) -> Result<Came, StepError> {
     let mut work = JoinSet::new();
-    for account in [&stage.harbor, &stage.lumen] {
+    for account in [&stage.accounts.north, &stage.accounts.south] {
         for _ in 0..CLIENTS_EACH {
             let (session, account) = (stage.connect(account).await?, account.clone());
             work.spawn(async move { client(session, account).await });
@@ -61,7 +62,7 @@ pub async fn twenty_clients(stage: &Stage) -> Result<Came, StepError> {
 
     let mut table = Table::new(["user", "clients", "transactions", "inserted", "backends used"]);
     let (mut transactions, mut rows_right) = (0, true);
-    for account in [&stage.harbor, &stage.lumen] {
+    for account in [&stage.accounts.north, &stage.accounts.south] {
         let mine: Vec<&Done> = done.iter().filter(|done| done.account.name == account.name).collect();
         let pids: BTreeSet<&String> = mine.iter().flat_map(|done| &done.pids).collect();
         let inserted: usize = mine.iter().map(|done| done.inserted).sum();
@@ -71,11 +72,11 @@ pub async fn twenty_clients(stage: &Stage) -> Result<Came, StepError> {
         transactions += count;
         let cells = [mine.len(), count, inserted, pids.len()].map(|number| number.to_string());
         let [clients, count, inserted, pids] = cells;
-        table.row([account.name.to_owned(), clients, count, inserted, pids]);
+        table.row([account.name.clone(), clients, count, inserted, pids]);
     }
     let whole = done.iter().all(|done| done.split == 0);
     let text = format!(
-        "{transactions} transactions in {} ms; pg_stat_activity never showed more than {most} backends of {ROLE} for 20 clients.",
+        "{transactions} transactions in {} ms; pg_stat_activity never showed more than {most} backends of {SANDBOX_ROLE} for 20 clients.",
         thousands(took.as_millis() as u64)
     );
     let expected = 2 * CLIENTS_EACH * TRANSACTIONS_EACH;
@@ -124,7 +125,7 @@ const POOL_COLUMNS: [&str; 7] = ["database", "user", "cl_active", "cl_waiting", 
 pub async fn show_pools(stage: &Stage) -> Result<Came, StepError> {
     let mut clients = Vec::new();
     for number in 0..2 * CLIENTS_EACH {
-        let account = if number % 2 == 0 { &stage.harbor } else { &stage.lumen };
+        let account = if number % 2 == 0 { &stage.accounts.north } else { &stage.accounts.south };
         let session = stage.connect(account).await?;
         session.value("SELECT 1").await?;
         clients.push(session);
@@ -144,7 +145,7 @@ pub async fn show_pools(stage: &Stage) -> Result<Came, StepError> {
 /// The console's rows about the sample database.
 async fn pools(console: &Session) -> Result<Vec<SimpleQueryRow>, StepError> {
     let rows = console.rows("SHOW POOLS").await?;
-    Ok(rows.into_iter().filter(|row| row.try_get("database").ok().flatten() == Some(DATABASE)).collect())
+    Ok(rows.into_iter().filter(|row| row.try_get("database").ok().flatten() == Some(SANDBOX)).collect())
 }
 
 /// A count in a row of the console; a missing one is too many.
@@ -157,12 +158,12 @@ pub async fn fifth_waits(stage: &Stage) -> Result<Came, StepError> {
     let mut holders = Vec::new();
     let mut pids = BTreeSet::new();
     for _ in 0..POOL {
-        let session = stage.connect(&stage.harbor).await?;
+        let session = stage.connect(&stage.accounts.north).await?;
         session.execute("BEGIN").await?;
         pids.insert(session.value("SELECT pg_backend_pid()").await?);
         holders.push(session);
     }
-    let fifth = stage.connect(&stage.lumen).await?;
+    let fifth = stage.connect(&stage.accounts.south).await?;
     let mut query = Box::pin(fifth.value("SELECT pg_backend_pid()"));
     let waited = tokio::select! {
         answer = &mut query => return Ok(Came::judged([false], format!("The fifth client got backend {} at once.", answer?))),

@@ -70,13 +70,13 @@ pub async fn settings_follow(stage: &Stage) -> Result<Came, StepError> {
     let traffic = stage.traffic(OTHERS).await?;
     let mut table = Table::new(["user", "TimeZone", "right", "wrong", "backends met"]);
     let mut as_expected = true;
-    for (account, zone) in [(&stage.harbor, "Asia/Tokyo"), (&stage.lumen, "America/New_York")] {
+    for (account, zone) in [(&stage.accounts.north, "Asia/Tokyo"), (&stage.accounts.south, "America/New_York")] {
         let session = stage.connect(account).await?;
         session.execute(&format!("SET TimeZone = '{zone}'")).await?;
         let answers = ask(&session, "current_setting('TimeZone')", zone).await?;
         as_expected &= answers.all_right();
         table.row([
-            account.name.to_owned(),
+            account.name.clone(),
             zone.to_owned(),
             answers.right.to_string(),
             answers.wrong(),
@@ -90,7 +90,7 @@ pub async fn settings_follow(stage: &Stage) -> Result<Came, StepError> {
 
 pub async fn settings_revert(stage: &Stage) -> Result<Came, StepError> {
     let traffic = stage.traffic(OTHERS).await?;
-    let session = stage.connect(&stage.harbor).await?;
+    let session = stage.connect(&stage.accounts.north).await?;
     let mut came = Vec::new();
     let mut table = Table::new(["afterwards", "statements"]);
     for statements in [
@@ -118,42 +118,44 @@ pub async fn settings_revert(stage: &Stage) -> Result<Came, StepError> {
 pub async fn settings_stay_apart(stage: &Stage) -> Result<Came, StepError> {
     let question = "current_setting('work_mem') || ' ' || current_setting('search_path')";
     let own = stage.server().await?.value(&format!("SELECT {question}")).await?;
-    let changed = "77MB harbor_private, public";
+    let changed = "77MB north_private, public";
     let mut sessions = JoinSet::new();
-    for (account, expected) in [(&stage.harbor, changed), (&stage.lumen, own.as_str())] {
+    for (account, expected) in [(&stage.accounts.north, changed), (&stage.accounts.south, own.as_str())] {
         for _ in 0..OTHERS {
             let session = stage.connect(account).await?;
-            if account.name == stage.harbor.name {
+            if account.name == stage.accounts.north.name {
                 session.execute("SET work_mem = '77MB'").await?;
-                session.execute("SET search_path = harbor_private, public").await?;
+                session.execute("SET search_path = north_private, public").await?;
             }
-            let (name, expected) = (account.name, expected.to_owned());
+            let (name, expected) = (account.name.clone(), expected.to_owned());
             sessions.spawn(async move { Ok::<_, StepError>((name, ask(&session, question, &expected).await?)) });
         }
     }
-    let (mut harbor, mut lumen) = (Answers::default(), Answers::default());
+    let (mut north, mut south) = (Answers::default(), Answers::default());
     while let Some(task) = sessions.join_next().await {
         let (name, answers) = task.map_err(|error| StepError::unexpected(error.to_string()))??;
-        let all = if name == stage.harbor.name { &mut harbor } else { &mut lumen };
+        let all = if name == stage.accounts.north.name { &mut north } else { &mut south };
         all.asked += answers.asked;
         all.right += answers.right;
         all.wrong.extend(answers.wrong);
         all.pids.extend(answers.pids);
     }
     let mut table = Table::new(["user", "work_mem and search_path", "right", "wrong"]);
-    for (account, expected, answers) in [(&stage.harbor, changed, &harbor), (&stage.lumen, own.as_str(), &lumen)] {
-        table.row([account.name.to_owned(), expected.to_owned(), answers.right.to_string(), answers.wrong()]);
+    for (account, expected, answers) in
+        [(&stage.accounts.north, changed, &north), (&stage.accounts.south, own.as_str(), &south)]
+    {
+        table.row([account.name.clone(), expected.to_owned(), answers.right.to_string(), answers.wrong()]);
     }
-    let shared = harbor.pids.intersection(&lumen.pids).count();
+    let shared = north.pids.intersection(&south.pids).count();
     let text = format!("{shared} backends served both users.");
-    Ok(Came::judged([harbor.all_right(), lumen.all_right(), shared > 0], text).with(table))
+    Ok(Came::judged([north.all_right(), south.all_right(), shared > 0], text).with(table))
 }
 
 pub async fn prepared_statements(stage: &Stage) -> Result<Came, StepError> {
     let traffic = stage.traffic(OTHERS).await?;
     let mut table = Table::new(["user", "right", "wrong", "backends met"]);
     let mut as_expected = true;
-    for account in [&stage.harbor, &stage.lumen] {
+    for account in [&stage.accounts.north, &stage.accounts.south] {
         let mut answers = Answers::default();
         let session = stage.connect(account).await?;
         let expected = customers(&session, account).await?;
@@ -168,12 +170,7 @@ pub async fn prepared_statements(stage: &Stage) -> Result<Came, StepError> {
             answers.note(&format!("{id} {name}"), &format!("{came} {}", row.get::<_, &str>(1)), &pid.to_string());
         }
         as_expected &= answers.all_right();
-        table.row([
-            account.name.to_owned(),
-            answers.right.to_string(),
-            answers.wrong(),
-            answers.pids.len().to_string(),
-        ]);
+        table.row([account.name.clone(), answers.right.to_string(), answers.wrong(), answers.pids.len().to_string()]);
     }
     let others = traffic.stop().await?;
     let text = format!("Beside {} transactions of 8 other sessions:", thousands(others));
@@ -191,14 +188,14 @@ async fn customers(session: &Session, account: &Account) -> Result<Vec<(i64, Str
 pub async fn listen_pins(stage: &Stage) -> Result<Came, StepError> {
     const PATIENCE: Duration = Duration::from_secs(5);
     let console = stage.console().await?;
-    let mut listener = stage.connect(&stage.harbor).await?;
+    let mut listener = stage.connect(&stage.accounts.north).await?;
     listener.execute("LISTEN invoices").await?;
-    let pin = pin_once(&console, stage.harbor.name, Option::is_some).await?;
-    stage.connect(&stage.lumen).await?.execute("NOTIFY invoices, 'paid 100017'").await?;
+    let pin = pin_once(&console, &stage.accounts.north.name, Option::is_some).await?;
+    stage.connect(&stage.accounts.south).await?.execute("NOTIFY invoices, 'paid 100017'").await?;
     let arrived = tokio::time::timeout(PATIENCE, listener.notifications.recv()).await.ok().flatten();
     let payload = arrived.map(|notification| notification.payload().to_owned());
     listener.execute("UNLISTEN *").await?;
-    let after = pin_once(&console, stage.harbor.name, Option::is_none).await?;
+    let after = pin_once(&console, &stage.accounts.north.name, Option::is_none).await?;
     let text = format!(
         "payload: {}; pin: {}; after UNLISTEN: {}.",
         payload.as_deref().unwrap_or("none"),
@@ -232,7 +229,7 @@ async fn pin_once(
 }
 
 pub async fn copy(stage: &Stage) -> Result<Came, StepError> {
-    let session = stage.connect(&stage.lumen).await?;
+    let session = stage.connect(&stage.accounts.south).await?;
     let day = "FROM usage_events WHERE at >= '2026-06-15 00:00Z' AND at < '2026-06-16 00:00Z'";
     let rows = session.value(&format!("SELECT count(*) {day}")).await?;
     let mut out = pin!(session.client.copy_out(&format!("COPY (SELECT * {day}) TO STDOUT")).await?);
@@ -241,12 +238,14 @@ pub async fn copy(stage: &Stage) -> Result<Came, StepError> {
         lines += chunk.iter().filter(|byte| **byte == b'\n').count();
     }
 
-    let of_copy =
-        format!("SELECT count(*) FROM usage_events WHERE tenant_id = {} AND kind = 'copy'", stage.lumen.tenant);
+    let of_copy = format!(
+        "SELECT count(*) FROM usage_events WHERE tenant_id = {} AND kind = 'copy'",
+        stage.accounts.south.tenant
+    );
     session.execute("BEGIN").await?;
     let text = "COPY usage_events (tenant_id, subscription_id, at, kind) FROM STDIN";
     let mut sink = pin!(session.client.copy_in(text).await?);
-    let row = Bytes::from(format!("{}\t1\t2026-06-30 13:00:00+00\tcopy\n", stage.lumen.tenant));
+    let row = Bytes::from(format!("{}\t1\t2026-06-30 13:00:00+00\tcopy\n", stage.accounts.south.tenant));
     for _ in 0..1000 {
         sink.feed(row.clone()).await?;
     }

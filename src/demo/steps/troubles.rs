@@ -6,10 +6,10 @@ use tokio_postgres::NoTls;
 
 use super::Came;
 use crate::demo::screen::Table;
-use crate::demo::stage::{ROLE, Stage, StepError};
+use crate::demo::stage::{SANDBOX_ROLE, Stage, StepError};
 
 pub async fn errors(stage: &Stage) -> Result<Came, StepError> {
-    let session = stage.connect(&stage.harbor).await?;
+    let session = stage.connect(&stage.accounts.north).await?;
     let mut table = Table::new(["statement", "SQLSTATE", "message"]);
     let mut codes = Vec::new();
     session.execute("BEGIN").await?;
@@ -33,7 +33,7 @@ pub async fn errors(stage: &Stage) -> Result<Came, StepError> {
 }
 
 pub async fn cancel(stage: &Stage) -> Result<Came, StepError> {
-    let (sleeper, other) = (stage.connect(&stage.harbor).await?, stage.connect(&stage.lumen).await?);
+    let (sleeper, other) = (stage.connect(&stage.accounts.north).await?, stage.connect(&stage.accounts.south).await?);
     let token = sleeper.client.cancel_token();
     let started = Instant::now();
     let (cancelled, slept, sent) = tokio::join!(
@@ -59,14 +59,17 @@ pub async fn cancel(stage: &Stage) -> Result<Came, StepError> {
 
 pub async fn backends_die(stage: &Stage) -> Result<Came, StepError> {
     let mut clients = Vec::new();
-    for account in [&stage.harbor, &stage.lumen, &stage.harbor, &stage.lumen] {
+    for account in [&stage.accounts.north, &stage.accounts.south, &stage.accounts.north, &stage.accounts.south] {
         let session = stage.connect(account).await?;
         session.execute(&format!("SET application_name = '{}-before'", account.name)).await?;
-        clients.push((account.name, session));
+        clients.push((&account.name, session));
     }
     let before = stage.backends().await?;
     let server = stage.server().await?;
-    server.client.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", &[&ROLE]).await?;
+    server
+        .client
+        .query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", &[&SANDBOX_ROLE])
+        .await?;
     while stage.backends().await?.iter().any(|pid| before.contains(pid)) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
