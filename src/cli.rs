@@ -20,6 +20,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{self, Problem, Problems};
 use crate::demo::{self, DemoError};
+use crate::directory::schema;
 use crate::proxy::{self, ServeError};
 use crate::scram::Verifier;
 
@@ -122,6 +123,20 @@ enum Command {
     #[command(after_long_help = "Examples:\n  pgwarden doctor\n  pgwarden doctor --database billing\n  \
         pgwarden doctor --json | jq '.findings[] | select(.level == \"hole\")'")]
     Doctor(doctor::DoctorArguments),
+    /// Print the SQL that makes a tenancy's directory
+    ///
+    /// The tables pgwarden.tenants and pgwarden.users, which `serve` reads and follows where the database's tenancy has a
+    /// `directory`, with the role that reads them. One transaction, for a superuser or a role that may create roles and
+    /// schemas; it can be run again.
+    #[command(after_long_help = "Examples:\n  pgwarden directory --config pgwarden.toml\n  \
+        pgwarden directory --config pgwarden.toml --database billing | psql -v ON_ERROR_STOP=1 billing")]
+    Directory {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The database, by its name in the configuration; may be left out where only one has a directory
+        #[arg(long, value_name = "NAME")]
+        database: Option<String>,
+    },
     /// Make a SCRAM verifier of a password
     ///
     /// Asks for the password twice on a terminal, or reads one line of standard input. Prints the verifier as PostgreSQL
@@ -212,6 +227,7 @@ fn run(command: Command) -> Exit {
         Command::Doctor(arguments) => {
             protect::with_config(&arguments.config.path, async |config| doctor::run(&arguments, config).await)
         }
+        Command::Directory { config, database } => directory(&config, database.as_deref()),
         Command::Passwd { user, iterations } => passwd(user.as_deref(), iterations),
         Command::Demo { once, keep_logs, port } => show_demo(&demo::Options {
             after: if once { demo::After::Leave } else { demo::After::Stay },
@@ -287,6 +303,24 @@ fn check(file: &ConfigFile, deny_warnings: bool) -> Exit {
     match print(out.as_bytes()) {
         Exit::Done if denied => Exit::Config,
         exit => exit,
+    }
+}
+
+fn directory(file: &ConfigFile, database: Option<&str>) -> Exit {
+    let config = match config::load(&file.path) {
+        Ok(loaded) => loaded.config,
+        Err(problems) => return cannot_start(&problems),
+    };
+    let wanted = |name: &str| database.is_none_or(|database| database == name);
+    let scripts =
+        config.databases.values().filter(|found| wanted(&found.name)).filter_map(|found| schema::script(found));
+    match scripts.collect::<Vec<_>>().as_slice() {
+        [script] => print(script.as_bytes()),
+        [] => fail(
+            Exit::Failed,
+            "the configuration has no such database with a directory: write [databases.NAME.tenancy.directory]",
+        ),
+        [_, _, ..] => fail(Exit::Failed, "several databases have a directory: name one with --database"),
     }
 }
 

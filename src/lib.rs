@@ -6,8 +6,8 @@
 //! |---|---|---|
 //! | 4 binary | `cli`, `demo` | arguments, the guided tour |
 //! | 3 life | `session`, `admin`, `proxy` | one client's life; console and metrics; accept, reload, drain |
-//! | 2 resources | `net`, `auth`, `pool`, `audit`, `topology`, `guard`, `cluster` | sockets, TLS, login, backends, health |
-//! | 1 decisions | `sql`, `copy`, `rewrite`, `policy`, `route`, `reply`, `scram`, `seal`, `settings` | pure: no socket, no clock, no tokio |
+//! | 2 resources | `net`, `auth`, `pool`, `audit`, `topology`, `directory`, `guard`, `cluster` | sockets, TLS, login, backends, health |
+//! | 1 decisions | `people`, `sql`, `copy`, `rewrite`, `policy`, `route`, `reply`, `scram`, `seal`, `settings` | pure: no socket, no clock, no tokio |
 //! | 0 words | `wire`, `tenant`, `config`, `fault`, `metrics` | protocol, plain validated config, errors |
 #![forbid(unsafe_code)]
 
@@ -19,10 +19,12 @@ pub mod cluster;
 pub mod config;
 pub mod copy;
 pub mod demo;
+pub mod directory;
 pub mod fault;
 pub mod guard;
 pub mod metrics;
 pub mod net;
+pub mod people;
 pub mod policy;
 pub mod pool;
 pub mod proxy;

@@ -188,6 +188,19 @@ pub struct Snapshot {
     pub logins_failed: u64,
     pub cancels: u64,
     pub analyses: AnalysisCounters,
+    pub directories: Vec<DirectoryInfo>,
+}
+
+/// The directory of a database's tenancy.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DirectoryInfo {
+    pub database: Arc<str>,
+    pub tenants: usize,
+    pub users: usize,
+    /// Rows that cannot be used.
+    pub left_out: usize,
+    /// Since it was last known to be as it is here; absent: it was not read yet.
+    pub age: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]

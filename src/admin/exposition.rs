@@ -10,7 +10,7 @@ use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::{self, Bucket, LabelPair, Metric, MetricFamily, MetricType};
 
-use crate::metrics::{BackendState, ClientState, Histogram, PoolInfo, Snapshot};
+use crate::metrics::{BackendState, ClientState, DirectoryInfo, Histogram, PoolInfo, Snapshot};
 
 /// Pools with labels of their own.
 pub const POOLS_MAX: usize = 200;
@@ -23,6 +23,7 @@ pub fn encode(snapshot: &Snapshot, ready: bool) -> Result<String, prometheus::Er
     let mut page = Page { families: Vec::new() };
     page.proxy(snapshot, ready);
     page.connections(snapshot);
+    page.directories(snapshot);
     page.pools(&bounded(&snapshot.pools));
     page.families.extend(ProcessCollector::for_self().collect());
     page.families.retain(|family| !family.get_metric().is_empty());
@@ -90,6 +91,23 @@ impl Page {
         self.add(MetricType::GAUGE, "clients_pinned", "Clients that keep their server connection.", pins);
         let closes = snapshot.closes.iter().copied();
         self.counters("client_closes_total", "Ends of client connections.", "reason", closes);
+    }
+
+    fn directories(&mut self, snapshot: &Snapshot) {
+        let mut each = |name: &str, help: &str, value: fn(&DirectoryInfo) -> Option<f64>| {
+            let metrics = snapshot
+                .directories
+                .iter()
+                .filter_map(|directory| Some(gauge(&[("database", &*directory.database)], value(directory)?)));
+            let metrics = metrics.collect();
+            self.add(MetricType::GAUGE, name, help, metrics);
+        };
+        each("directory_read", "1 once the tenancy's directory was read.", |d| Some(flag(d.age.is_some())));
+        let age = "Time since the tenancy's directory was last known to be as it is here.";
+        each("directory_age_seconds", age, |d| d.age.map(|age| age.as_secs_f64()));
+        each("directory_tenants", "Tenants of the directory that can be used.", |d| Some(d.tenants as f64));
+        each("directory_users", "Users of the directory that can be used.", |d| Some(d.users as f64));
+        each("directory_rows_left_out", "Rows of the directory that cannot be used.", |d| Some(d.left_out as f64));
     }
 
     fn pools(&mut self, pools: &[PoolInfo]) {

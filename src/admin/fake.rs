@@ -167,6 +167,7 @@ fn snapshot() -> Snapshot {
         logins_failed: 2,
         cancels: 1,
         analyses: AnalysisCounters { hits: 500, misses: 100, entries: 40, bytes: 81_920 },
+        directories: Vec::new(),
     }
 }
 

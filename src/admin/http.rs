@@ -95,7 +95,10 @@ async fn answer(method: &Method, path: &str, service: &Service) -> Answer {
         "/" => page(),
         "/healthz" => text(StatusCode::OK, "ok\n"),
         "/readyz" => match service.control.ready() {
-            Ok(()) => text(StatusCode::OK, "ready\n"),
+            Ok(()) => {
+                let notes = service.control.notes();
+                text(StatusCode::OK, notes.into_iter().fold("ready\n".to_owned(), |out, note| out + &note + "\n"))
+            }
             Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
         },
         "/metrics" => {

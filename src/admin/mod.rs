@@ -28,6 +28,10 @@ pub trait Control: Send + Sync {
     fn command(&self, command: Command) -> BoxFuture<'_, Result<(), CommandError>>;
     /// Ready to serve: listeners up, not draining, and a server of every shard could be reached lately.
     fn ready(&self) -> Result<(), String>;
+    /// What is worth knowing though it keeps nobody from being served, a line each.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// The configuration in force.
     fn config(&self) -> std::sync::Arc<crate::config::Config>;
 }

@@ -235,7 +235,8 @@ async fn authenticate(
     out: &mut BytesMut,
     context: &LoginContext,
 ) -> Result<(Arc<User>, AuthMethod), LoginError> {
-    let user = context.user(&request.user).map(|(user, _)| user);
+    let people = context.people();
+    let user = people.find(&request.database, &request.user).map(|found| found.user);
     if let Some(user) = user
         && let Some(method) = without_password(user, inbound, peer)
     {
@@ -244,7 +245,7 @@ async fn authenticate(
             false => Ok((user.clone(), method)),
         };
     }
-    let method = prove_password(inbound, peer, &request.user, out, context).await?;
+    let method = prove_password(inbound, peer, request, out, context).await?;
     match user {
         Some(user) => Ok((user.clone(), method)),
         // No proof is accepted for a stand-in verifier.
@@ -267,18 +268,20 @@ fn without_password(user: &User, inbound: &Inbound, peer: Peer) -> Option<AuthMe
 async fn prove_password(
     inbound: &mut Inbound,
     peer: Peer,
-    name: &Arc<str>,
+    request: &Request,
     out: &mut BytesMut,
     context: &LoginContext,
 ) -> Result<AuthMethod, LoginError> {
     let (tries, window) = (context.config.server.login_failures_max, context.config.server.login_timeout);
     let may_try = || context.failures.check(peer, tries, window).map_err(|_exhausted| LoginError::TooManyFailures);
     may_try()?;
-    let stand_in = context.verifiers.stand_in(name);
-    let user = context.user(name).map(|(user, _)| user);
-    let known = user.and_then(|user| context.verifiers.known(&user.name));
-    let (verifier, proof) = match (known, user) {
-        (Some(verifier), Some(user)) if !expired(user) => (verifier, Proof::Accept),
+    let name = &request.user;
+    let stand_in = context.stand_in(&request.database, name);
+    let people = context.people();
+    let found = people.find(&request.database, name);
+    let known = found.and_then(|found| found.verifier.or_else(|| context.verifiers.known(&found.user.name)));
+    let (verifier, proof) = match (known, found) {
+        (Some(verifier), Some(found)) if !expired(found.user) => (verifier, Proof::Accept),
         (Some(verifier), Some(_)) => (verifier, Proof::Refuse),
         (Some(_) | None, _) => (&stand_in, Proof::Refuse),
     };
@@ -386,7 +389,8 @@ fn authorize(
         return Err(LoginError::NoDatabase { user: user.name.clone(), database: database.clone() });
     };
     let refused = |why| LoginError::Tenant { user: user.name.clone(), why };
-    let named = context.user(&request.user).and_then(|(_, tenant)| tenant);
+    let people = context.people();
+    let named = people.find(database, &request.user).and_then(|found| found.tenant).map(Arc::from);
     let carried = || server_name.filter(|_| context.tls_names_tenants()).and_then(first_label);
     let tenant = match (named.or_else(carried), &user.tenants) {
         (None, TenantsOf::None) => None,
@@ -396,7 +400,7 @@ fn authorize(
         (None, TenantsOf::Several(_) | TenantsOf::All) => return Err(refused(Mismatch::Unnamed)),
     };
     let tenant = match tenant {
-        Some(name) if user.tenants.has(&name) => match config.tenants.get(&name) {
+        Some(name) if user.tenants.has(&name) => match people.tenant(database, &name) {
             Some(tenant) => Some(tenant.clone()),
             None => return Err(refused(Mismatch::OtherTenant)),
         },

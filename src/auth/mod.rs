@@ -11,8 +11,9 @@ use bytes::BytesMut;
 use hashbrown::HashMap;
 use thiserror::Error;
 
-use crate::config::{Account, Config, Secret, TenantsOf, User, UserSecret};
+use crate::config::{Account, Config, Secret, User, UserSecret};
 use crate::net::{Peer, Stream, tls};
+use crate::people::{Directories, People};
 use crate::scram::{ITERATIONS_DEFAULT, MockSecret, Verifier, VerifierError};
 use crate::wire::{CancelKey, ProtocolVersion};
 
@@ -29,6 +30,8 @@ pub use login::login;
 #[derive(Debug, Clone)]
 pub struct LoginContext {
     pub config: Arc<Config>,
+    /// Users and tenants that are not in the file.
+    pub directories: Directories,
     /// Absent: clients are told that there is no TLS.
     pub tls: Option<Arc<tls::Acceptor>>,
     pub verifiers: Arc<Verifiers>,
@@ -36,14 +39,17 @@ pub struct LoginContext {
 }
 
 impl LoginContext {
-    /// The user that a login's name means, and the tenant that it names: `user` or `user@tenant`.
-    fn user(&self, name: &str) -> Option<(&Arc<User>, Option<Arc<str>>)> {
-        if let Some(user) = self.config.users.get(name) {
-            return Some((user, None));
-        }
-        let (base, tenant) = name.rsplit_once('@')?;
-        let user = self.config.users.get(base).filter(|user| user.tenants != TenantsOf::None)?;
-        Some((user, Some(tenant.into())))
+    /// Everybody who may log in.
+    fn people(&self) -> People {
+        People { config: self.config.clone(), directories: self.directories.clone() }
+    }
+
+    /// For a name that has no verifier, in a database.
+    fn stand_in(&self, database: &str, name: &str) -> Verifier {
+        let directory =
+            self.directories.of(database).filter(|directory| directory.users() > self.verifiers.by_user.len());
+        let iterations = directory.and_then(|directory| directory.iterations());
+        self.verifiers.stand_in(name, iterations)
     }
 
     /// The server name that a TLS client asks for names its tenant.
@@ -113,7 +119,7 @@ impl AuthMethod {
     }
 }
 
-/// The verifiers of all users with a password, and stand-ins for everybody else.
+/// The verifiers of all users of the file with a password, and stand-ins for everybody else.
 #[derive(Debug)]
 pub struct Verifiers {
     mock: MockSecret,
@@ -172,8 +178,9 @@ impl Verifiers {
         self.by_user.get(user).map(|known| &known.verifier)
     }
 
-    fn stand_in(&self, user: &str) -> Verifier {
-        self.mock.verifier(user, self.iterations)
+    /// `iterations`: what most users have where these are not most users.
+    fn stand_in(&self, user: &str, iterations: Option<NonZeroU32>) -> Verifier {
+        self.mock.verifier(user, iterations.unwrap_or(self.iterations))
     }
 }
 

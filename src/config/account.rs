@@ -46,8 +46,14 @@ impl Account {
                 if !tenant.enabled {
                     return Err(Mismatch::Disabled);
                 }
-                // No name holds a NUL, so no two accounts have one owner.
-                format!("{}\0{}", tenant.name, user.name).into()
+                // No name and no key holds a NUL, so no two accounts have one owner. A tenant whose key changes is another:
+                // no server connection stays where the old key's rows are.
+                let key = match &tenant.place {
+                    TenantPlace::Row { key } => key.as_str(),
+                    TenantPlace::Schema { schema, .. } => schema,
+                    TenantPlace::Database { server_database, .. } => server_database,
+                };
+                format!("{}\0{}\0{key}", tenant.name, user.name).into()
             }
         };
         Ok(Self { user, database, tenant, owner })

@@ -9,6 +9,7 @@ mod tenancy;
 mod users;
 
 pub(super) use files::{read_bounded, reason};
+pub(super) use tenancy::limits;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -53,6 +53,39 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
     load_text(path, &text, &|name| std::env::var(name).ok())
 }
 
+/// Whether a name can be a role's, a database's, a tenant's or a user's; what it has to be, otherwise.
+pub fn check_name(name: &str) -> Result<(), &'static str> {
+    read::valid_name(name)
+}
+
+/// A tenant's limits, written as a JSON object with the keys and values of `limits` in the file.
+///
+/// # Errors
+/// What is wrong with the first of them that cannot be used.
+pub fn limits_of(values: &serde_json::Map<String, serde_json::Value>) -> Result<Limits, String> {
+    let mut table = toml::Table::new();
+    for (key, value) in values {
+        let value = match (value.as_i64(), value.as_str()) {
+            (Some(number), _) => toml::Value::Integer(number),
+            (None, Some(text)) => toml::Value::String(text.to_owned()),
+            (None, None) => return Err(format!("{key:?} is neither a whole number nor a string")),
+        };
+        table.insert(key.clone(), value);
+    }
+    let text = table.to_string();
+    let (table, errors) = DeTable::parse_recoverable(&text);
+    let mut reader = Reader::new(&text, raw::RawLimits::KEYS);
+    reader.problems.extend(reader.syntax(&errors));
+    let raw: raw::RawLimits = read_table(table.get_ref(), &problem::Place::root(), &mut reader);
+    match reader.problems.first() {
+        None => Ok(check::limits(&raw)),
+        Some(Problem { key, found, expected, hint, .. }) => match found {
+            Some(found) => Err(format!("{key}: found {found}, expected {expected}; {hint}")),
+            None => Err(format!("{key}: expected {expected}; {hint}")),
+        },
+    }
+}
+
 /// A name as a key of a configuration file: bare where TOML allows it, quoted and escaped otherwise.
 pub fn toml_key(name: &str) -> String {
     if problem::is_bare(name) { name.to_owned() } else { toml::Value::from(name).to_string() }

@@ -18,8 +18,9 @@ use super::connect::{BackendLogin, Connector};
 use super::lend::Seat;
 use super::queue::Line;
 use super::{LeaseError, Pool, PoolKey, Terms, open};
-use crate::config::{Account, Config, Database, PoolSettings, TenantPlace, TenantsOf, User};
+use crate::config::{Account, Config, Database, PoolSettings, Tenant, TenantPlace, TenantsOf};
 use crate::metrics::{BackendInfo, PoolInfo};
+use crate::people::People;
 use crate::route::Target;
 use crate::topology::{Place, Topology};
 
@@ -186,11 +187,17 @@ impl Pools {
         Rc::new(Seat::new(pool, line, Claim::new(account)))
     }
 
-    /// Takes a new configuration over: pools keep their backends where the server, database and role stay the same.
-    pub fn reload(&self, config: &Config, topology: &Topology, connector: Arc<Connector>) {
+    /// Takes a new configuration, or new people, over: pools keep their backends where the server, database and role stay the same.
+    pub fn reload(&self, people: &People, topology: &Topology, connector: Arc<Connector>) {
         *self.worker.connector.borrow_mut() = connector;
+        let config = &people.config;
         let mut terms_by_key = HashMap::new();
-        for account in accounts(config) {
+        let roles: HashSet<Arc<str>> = self.pools.borrow().keys().map(|key| key.user.clone()).collect();
+        let has_pool = |tenant: &Tenant| match &tenant.place {
+            TenantPlace::Row { .. } => true,
+            TenantPlace::Schema { login, .. } | TenantPlace::Database { login, .. } => roles.contains(&login.user),
+        };
+        for account in people.pool_accounts(has_pool) {
             let Some(place) = topology.place(&account.database, Target::Primary) else { continue };
             self.worker.shared.database_budget(&place, &account).set_limit(account.database.connections_max);
             let key = key_of(&place, &account);
@@ -199,11 +206,12 @@ impl Pools {
         let pools = std::mem::take(&mut *self.pools.borrow_mut());
         for (key, pool) in pools {
             match terms_by_key.remove(&key) {
-                Some(terms) => {
+                // What a backend was started with stays with it.
+                Some(terms) if terms.login.startup == pool.terms().login.startup => {
                     pool.renegotiate(terms);
                     self.pools.borrow_mut().insert(key, pool);
                 }
-                None => {
+                Some(_) | None => {
                     pool.retire();
                     self.retired.borrow_mut().push(pool);
                 }
@@ -359,28 +367,6 @@ fn key_of(place: &Place, account: &Account) -> PoolKey {
         database: account.server_database().clone(),
         user: account.server_user().clone(),
     }
-}
-
-/// One account for each pool that a configuration means, and more.
-fn accounts(config: &Config) -> Vec<Account> {
-    let mut accounts = Vec::new();
-    for database in config.databases.values() {
-        let may_open = |user: &User| user.databases.is_empty() || user.databases.contains(&database.name);
-        let plain = |user: &&Arc<User>| user.tenants == TenantsOf::None && may_open(user);
-        for user in config.users.values().filter(plain) {
-            accounts.extend(Account::new(user.clone(), database.clone(), None));
-        }
-        for tenant in config.tenants.values().filter(|tenant| tenant.database == database.name) {
-            let user = config.users.values().find(|user| user.tenants.has(&tenant.name) && may_open(user));
-            accounts
-                .extend(user.and_then(|user| Account::new(user.clone(), database.clone(), Some(tenant.clone())).ok()));
-            if matches!(tenant.place, TenantPlace::Row { .. }) && user.is_some() {
-                // All of them share one pool.
-                break;
-            }
-        }
-    }
-    accounts
 }
 
 /// The settings of the pool that an account belongs to. Users who share a server role share its pool: it is as large as the

@@ -43,6 +43,7 @@ impl Proxy {
             logins_failed: self.clients.logins_failed.load(Ordering::Relaxed),
             cancels: self.clients.cancels.load(Ordering::Relaxed),
             analyses: self.analyses.counters(),
+            directories: self.directories.info(),
             ..Snapshot::default()
         };
         for part in parts {
@@ -132,10 +133,14 @@ impl Control for Proxy {
         if self.draining.load(Ordering::Acquire) {
             return Err("draining".to_owned());
         }
-        match &**self.unreachable.load() {
-            Some(reason) => Err(reason.clone()),
-            None => Ok(()),
+        if let Some(reason) = &**self.unreachable.load() {
+            return Err(reason.clone());
         }
+        self.directories.unread().map_or(Ok(()), Err)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.directories.notes()
     }
 
     fn config(&self) -> Arc<Config> {

@@ -6,6 +6,7 @@
 
 mod clients;
 mod control;
+mod directories;
 mod walls;
 mod worker;
 
@@ -27,12 +28,14 @@ use crate::admin::{self, Service};
 use crate::auth::{LoginContext, Verifiers};
 use crate::config::Config;
 use crate::net::{bind_tcp, bind_unix, tls};
+use crate::people::Directories;
 use crate::pool::connect::Connector;
 use crate::pool::{PeerMessage, Shared};
 use crate::scram::MockSecret;
 use crate::sql::{Limits, SharedAnalyses};
 use crate::topology::walls::Walls;
 use clients::Clients;
+use directories::Following;
 use worker::{Setup, WorkerMessage};
 
 /// Analyses that workers share.
@@ -73,6 +76,7 @@ pub(crate) struct Proxy {
     /// Why a server is not reachable; empty: all are.
     unreachable: ArcSwap<Option<String>>,
     service: std::sync::OnceLock<Arc<Service>>,
+    directories: Following,
 }
 
 /// Where clients come in.
@@ -193,6 +197,7 @@ impl Proxy {
                 Verifiers::new(&config, &mock, None).map_err(|error| ServeError::Config(error.to_string()))?,
             ),
             failures: Arc::default(),
+            directories: Directories::default(),
             config: config.clone(),
         };
         Ok(Arc::new(Self {
@@ -212,6 +217,7 @@ impl Proxy {
             closing: watch::channel(false).0,
             unreachable: ArcSwap::from_pointee(Some("no server was reached yet".to_owned())),
             service: std::sync::OnceLock::new(),
+            directories: Following::new(&config),
         }))
     }
 
@@ -242,6 +248,7 @@ impl Proxy {
         }
         let watching = tokio::spawn(self.clone().watch_servers());
         let looking = tokio::spawn(self.clone().watch_walls());
+        let following = tokio::spawn(self.clone().follow_directories());
         let mut hangup = signal(SignalKind::hangup())?;
         let mut ends = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
         let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
@@ -261,6 +268,7 @@ impl Proxy {
         ending.send_replace(true);
         watching.abort();
         looking.abort();
+        following.abort();
         sampling.abort();
         Ok(())
     }
@@ -290,12 +298,14 @@ impl Proxy {
                 Verifiers::new(&config, &self.mock, Some(&before.verifiers)).map_err(|error| one(error.to_string()))?,
             ),
             failures: before.failures.clone(),
+            directories: Directories::default(),
             config: config.clone(),
         };
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
         let connector = Arc::new(Connector::default());
         self.connector.store(connector.clone());
-        self.login.store(Arc::new(login));
+        // A directory may be read anew meanwhile: its latest rows count, under this configuration.
+        self.login.rcu(|current| LoginContext { directories: current.directories.under(&config), ..login.clone() });
         self.ask_all(|done| WorkerMessage::Reload {
             config: config.clone(),
             generation,
@@ -304,6 +314,7 @@ impl Proxy {
         })
         .await;
         self.look_again.notify_one();
+        self.directories.again.notify_one();
         Ok(generation)
     }
 

@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::fault::{Fault, Report, Severity, SqlState};
 use crate::metrics::{BackendInfo, ClientInfo, PoolInfo};
 use crate::net::{Listener, Peer, Stream};
+use crate::people::People;
 use crate::pool::connect::{self, Connector};
 use crate::pool::{PeerMessage, Pools, Shared};
 use crate::session::context::{Context, Rules};
@@ -58,6 +59,10 @@ pub(super) enum WorkerMessage {
         config: Arc<Config>,
         generation: u64,
         connector: Arc<Connector>,
+        done: oneshot::Sender<()>,
+    },
+    /// A directory changed: see the proxy's login context.
+    Directories {
         done: oneshot::Sender<()>,
     },
     /// By the database's name on the server; absent: all.
@@ -124,7 +129,9 @@ pub(super) fn run(setup: Setup) {
 
 async fn serve(setup: Setup) {
     let Setup { index, proxy, shared, mut mailbox, mut peers, tcp, unix } = setup;
-    let rules = Rc::new(Rules::compile(proxy.config(), proxy.generation.load(Ordering::Acquire)));
+    let login = proxy.login.load_full();
+    let people = People { config: login.config.clone(), directories: login.directories.clone() };
+    let rules = Rc::new(Rules::compile(people, proxy.generation.load(Ordering::Acquire)));
     let pools = Pools::new(index, shared, proxy.connector.load_full());
     let context =
         Context::new(index, rules, pools, Analyses::new(proxy.analyses.clone(), ANALYSES_OWN), proxy.walls.clone());
@@ -245,6 +252,11 @@ impl Worker {
         }
         let slot = self.context.sessions.borrow_mut().insert(handle.clone());
         let _registered = Registered { context: self.context.clone(), slot };
+        // From here on the session is told of changes; one may have come during the login.
+        let Some(account) = self.context.rules().account_again(&account) else {
+            self.context.count_close("retired");
+            return refuse(logged_in.stream, logged_in.pending, NotAdmitted::Gone).await;
+        };
         if self.context.draining.get() {
             handle.signal(Signal::Drain);
         }
@@ -338,11 +350,19 @@ impl Worker {
                 }
             }
             WorkerMessage::Reload { config, generation, connector, done } => {
-                let rules = Rc::new(Rules::compile(config, generation));
-                pools.reload(&rules.config, &rules.topology, connector);
-                *self.context.rules.borrow_mut() = rules;
+                let directories = self.proxy.login.load().directories.clone();
+                let rules = Rules::compile(People { config, directories }, generation);
+                self.take_over(rules, connector);
                 self.context.greetings.borrow_mut().clear();
-                self.context.signal_all(Signal::Reload);
+                let _ = done.send(());
+            }
+            WorkerMessage::Directories { done } => {
+                let login = self.proxy.login.load_full();
+                let rules = self.context.rules();
+                // Made for another configuration, they come with its reload.
+                if Arc::ptr_eq(&login.config, &rules.config) {
+                    self.take_over(rules.with(login.directories.clone()), pools.connector());
+                }
                 let _ = done.send(());
             }
             WorkerMessage::LookAround => self.context.signal_all(Signal::Reload),
@@ -372,6 +392,12 @@ impl Worker {
             WorkerMessage::KillAll => self.context.signal_all(Signal::Kill),
             WorkerMessage::Stop => {}
         }
+    }
+
+    fn take_over(&self, rules: Rules, connector: Arc<Connector>) {
+        self.context.pools.reload(&rules.people, &rules.topology, connector);
+        *self.context.rules.borrow_mut() = Rc::new(rules);
+        self.context.signal_all(Signal::Reload);
     }
 
     fn part(&self) -> Part {
@@ -437,13 +463,15 @@ enum NotAdmitted {
     User(Arc<str>),
     Database(Arc<str>),
     Console(Arc<str>),
+    /// What was allowed when the login began is not any more.
+    Gone,
 }
 
 impl Report for NotAdmitted {
     fn fault(&self) -> Fault {
         match self {
             Self::Clients | Self::User(_) => Fault::Capacity,
-            Self::Database(_) | Self::Console(_) => Fault::Client,
+            Self::Database(_) | Self::Console(_) | Self::Gone => Fault::Client,
         }
     }
 
@@ -455,7 +483,7 @@ impl Report for NotAdmitted {
         match self {
             Self::Clients | Self::User(_) => SqlState::TOO_MANY_CONNECTIONS,
             Self::Database(_) => SqlState::INVALID_CATALOG_NAME,
-            Self::Console(_) => SqlState::INVALID_AUTHORIZATION,
+            Self::Console(_) | Self::Gone => SqlState::INVALID_AUTHORIZATION,
         }
     }
 
@@ -465,6 +493,7 @@ impl Report for NotAdmitted {
             Self::User(user) => format!("too many connections for user \"{user}\"").into(),
             Self::Database(database) => format!("database \"{database}\" does not exist").into(),
             Self::Console(user) => format!("user \"{user}\" may not use pgwarden's console").into(),
+            Self::Gone => "the user or its tenant was changed during the login".into(),
         }
     }
 
@@ -473,6 +502,7 @@ impl Report for NotAdmitted {
             Self::Clients => Some("Close connections that are not used, or raise server.clients_max.".into()),
             Self::User(_) => Some("Close connections that are not used, or raise the user's clients_max.".into()),
             Self::Database(_) => None,
+            Self::Gone => Some("Connect again.".into()),
             Self::Console(_) => Some("Add the user to admin.admins or admin.viewers.".into()),
         }
     }

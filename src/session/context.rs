@@ -15,6 +15,7 @@ use super::statements::Interned;
 use crate::audit::Audit;
 use crate::config::{Account, Config};
 use crate::metrics::ClientState;
+use crate::people::{Directories, People};
 use crate::policy::Policy;
 use crate::pool::{PoolKey, Pools};
 use crate::settings::Settings;
@@ -47,35 +48,35 @@ pub struct Context {
     pub(super) out: RefCell<BytesMut>,
 }
 
-/// Everything that a reload replaces, at once.
+/// Everything that a reload replaces, at once. A change of a directory replaces the people alone.
 #[derive(Debug)]
 pub struct Rules {
     /// Counted from 1.
     pub generation: u64,
     pub config: Arc<Config>,
-    pub policy: Policy,
+    pub people: People,
+    pub policy: Rc<Policy>,
     pub topology: Topology,
 }
 
 impl Rules {
-    pub fn compile(config: Arc<Config>, generation: u64) -> Self {
-        Self { generation, policy: Policy::compile(&config, generation), topology: Topology::of(&config), config }
+    pub fn compile(people: People, generation: u64) -> Self {
+        let config = people.config.clone();
+        let policy = Rc::new(Policy::compile(&config, generation));
+        Self { generation, policy, topology: Topology::of(&config), config, people }
     }
-}
 
-impl Rules {
+    /// These with other directories.
+    pub fn with(&self, directories: Directories) -> Self {
+        let Self { generation, config, policy, .. } = self;
+        let people = People { config: config.clone(), directories };
+        let topology = Topology::of(config);
+        Self { generation: *generation, config: config.clone(), people, policy: policy.clone(), topology }
+    }
+
     /// What an account of earlier rules is under these; absent: it has no place in them.
     pub fn account_again(&self, account: &Account) -> Option<Arc<Account>> {
-        let user = self.config.users.get(&account.user.name)?;
-        let database = self.config.databases.get(&account.database.name)?;
-        if !user.databases.is_empty() && !user.databases.contains(&database.name) {
-            return None;
-        }
-        let tenant = match &account.tenant {
-            Some(tenant) => Some(self.config.tenants.get(&tenant.name)?.clone()),
-            None => None,
-        };
-        Account::new(user.clone(), database.clone(), tenant).ok().map(Arc::new)
+        self.people.account_again(account)
     }
 }
 

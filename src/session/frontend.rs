@@ -194,7 +194,7 @@ impl Session {
         if self.context.draining.get() {
             return Err(Step::Event(Event::Close(CloseReason::Shutdown)));
         }
-        let fits = self.lease.is_none() && self.rules.generation == self.context.rules.borrow().generation;
+        let fits = self.lease.is_none() && Rc::ptr_eq(&self.rules, &self.context.rules.borrow());
         if fits && let Some(lease) = self.seat.try_lease(&self.settings) {
             match lease.try_bind(&self.settings) {
                 Ok(bound) => {

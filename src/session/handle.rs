@@ -23,8 +23,17 @@ pub enum Signal {
     IdleTimeout,
     /// The client was silent for too long inside a transaction.
     IdleInTransactionTimeout,
-    /// The configuration changed: sit down in a pool again before the next lease.
+    /// The configuration, or who may be here, changed: sit down in a pool again before the next lease.
     Reload,
+}
+
+impl Signal {
+    const BY_STRENGTH: [Self; 5] =
+        [Self::Kill, Self::Reload, Self::Drain, Self::IdleInTransactionTimeout, Self::IdleTimeout];
+
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
 }
 
 /// Shared between a session and its worker.
@@ -55,7 +64,7 @@ pub struct Handle {
     pub cancel_target: RefCell<Option<Rc<CancelTarget>>>,
     /// Cancel requests on their way to the backend.
     pub cancels: Cell<u32>,
-    signal: Cell<Option<Signal>>,
+    signals: Cell<u8>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -94,16 +103,14 @@ impl Handle {
             timed_out: Cell::new(false),
             cancel_target: RefCell::new(None),
             cancels: Cell::new(0),
-            signal: Cell::new(None),
+            signals: Cell::new(0),
             waker: RefCell::new(None),
         })
     }
 
-    /// Wakes the session to obey. A stronger signal replaces a weaker one.
+    /// Wakes the session to obey. No signal replaces another.
     pub fn signal(&self, signal: Signal) {
-        if self.signal.get() != Some(Signal::Kill) {
-            self.signal.set(Some(signal));
-        }
+        self.signals.set(self.signals.get() | signal.bit());
         self.wake();
     }
 
@@ -113,8 +120,12 @@ impl Handle {
         }
     }
 
+    /// The strongest signal that is still to be obeyed.
     pub(super) fn take_signal(&self) -> Option<Signal> {
-        self.signal.take()
+        let pending = self.signals.get();
+        let first = Signal::BY_STRENGTH.into_iter().find(|signal| pending & signal.bit() != 0)?;
+        self.signals.set(pending & !first.bit());
+        Some(first)
     }
 
     pub(super) fn listen(&self, waker: &Waker) {

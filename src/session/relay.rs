@@ -29,8 +29,10 @@ impl Session {
     /// Relays until something has to wait.
     pub(super) fn poll_relay(&mut self, cx: &mut TaskContext<'_>) -> Poll<Event> {
         self.handle.listen(cx.waker());
-        if let Some(event) = self.handle.take_signal().and_then(|signal| self.obey(signal)) {
-            return Poll::Ready(event);
+        while let Some(signal) = self.handle.take_signal() {
+            if let Some(event) = self.obey(signal) {
+                return Poll::Ready(event);
+            }
         }
         if std::mem::take(&mut self.settle_next) {
             return Poll::Ready(Event::Settle);
@@ -118,7 +120,7 @@ impl Session {
     }
 
     /// The rules in force know the account.
-    fn has_place(&self) -> bool {
+    pub(super) fn has_place(&self) -> bool {
         let account = self.context.rules().account_again(&self.account);
         account.is_some_and(|account| self.context.keeps_apart(&account) != Some(false))
     }

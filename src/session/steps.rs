@@ -137,7 +137,7 @@ impl Session {
     /// Takes the current configuration's place in a pool.
     fn sit_down(&mut self) -> Result<(), NoBackend> {
         let rules = self.context.rules();
-        if rules.generation == self.rules.generation {
+        if Rc::ptr_eq(&rules, &self.rules) {
             return Ok(());
         }
         self.lease = None;
@@ -161,10 +161,15 @@ impl Session {
         let mut wait = pin!(wait);
         poll_fn(|cx| {
             self.handle.listen(cx.waker());
-            match self.handle.take_signal() {
-                Some(Signal::Kill) => return Poll::Ready(Err(NoBackend::Close(CloseReason::Killed))),
-                Some(Signal::Drain) => self.draining = true,
-                Some(Signal::IdleTimeout | Signal::IdleInTransactionTimeout | Signal::Reload) | None => {}
+            while let Some(signal) = self.handle.take_signal() {
+                match signal {
+                    Signal::Kill => return Poll::Ready(Err(NoBackend::Close(CloseReason::Killed))),
+                    Signal::Drain => self.draining = true,
+                    Signal::Reload if self.account.tenant.is_some() && !self.has_place() => {
+                        return Poll::Ready(Err(NoBackend::Close(CloseReason::Retired)));
+                    }
+                    Signal::IdleTimeout | Signal::IdleInTransactionTimeout | Signal::Reload => {}
+                }
             }
             if let Poll::Ready(outcome) = Wait::poll(wait.as_mut(), cx) {
                 return Poll::Ready(outcome.map_err(no_lease));

@@ -43,6 +43,7 @@ impl Front {
             verifiers: Arc::new(Verifiers::new(&config, &MockSecret::new([7; 32]), None).expect("verifiers")),
             config: Arc::new(config),
             failures: Arc::new(FailureLimiter::default()),
+            directories: Default::default(),
         };
         let tcp = bind_tcp("127.0.0.1:0".parse().expect("an address"), 1).expect("bind").remove(0);
         let unix = bind_unix(directory.path(), 6432).expect("bind");

@@ -5,6 +5,7 @@ mod certificates;
 mod cli;
 mod clients;
 mod demo;
+mod directory;
 mod facts;
 mod frames;
 mod front;

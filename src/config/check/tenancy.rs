@@ -435,7 +435,7 @@ pub(super) fn auth(methods: &[WeakAuth]) -> ServerAuth {
     }
 }
 
-fn limits(raw: &RawLimits) -> Limits {
+pub(in crate::config) fn limits(raw: &RawLimits) -> Limits {
     Limits {
         connections: raw.connections.value().map(|count| count.0),
         transactions: raw.transactions.value().map(|count| count.0),

@@ -226,6 +226,11 @@ impl Proxy {
         }
     }
 
+    /// The configuration that was written last.
+    pub fn config(&self) -> Config {
+        self.config.clone()
+    }
+
     /// Writes another configuration; it is read at the next reload.
     pub fn rewrite(&mut self, change: impl FnOnce(Config) -> Config) {
         self.config = change(self.config.clone());
