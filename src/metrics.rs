@@ -189,6 +189,8 @@ pub struct Snapshot {
     pub cancels: u64,
     pub analyses: AnalysisCounters,
     pub directories: Vec<DirectoryInfo>,
+    /// Those that a client was of since the start, in the order of their names.
+    pub tenants: Vec<TenantInfo>,
 }
 
 /// The directory of a database's tenancy.
@@ -261,6 +263,73 @@ pub struct ClientInfo {
     /// Why its backend stays with it (`listen`, `temp_object` ...); absent: it follows over backends.
     pub pin: Option<&'static str>,
     pub prepared: usize,
+    pub tenant: Option<Arc<str>>,
+}
+
+/// A limit of a tenant's, as `tenants.NAME.limits` names it; those on transactions make clients wait, and are not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitKind {
+    Connections,
+    StatementsPerSecond,
+    StatementTime,
+    TransactionTime,
+    IdleInTransactionTime,
+    Rows,
+    Bytes,
+}
+
+impl LimitKind {
+    pub const COUNT: usize = 7;
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Connections,
+        Self::StatementsPerSecond,
+        Self::StatementTime,
+        Self::TransactionTime,
+        Self::IdleInTransactionTime,
+        Self::Rows,
+        Self::Bytes,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::StatementsPerSecond => "statements_per_second",
+            Self::StatementTime => "statement_time",
+            Self::TransactionTime => "transaction_time",
+            Self::IdleInTransactionTime => "idle_in_transaction_time",
+            Self::Rows => "rows",
+            Self::Bytes => "bytes",
+        }
+    }
+}
+
+/// What a tenant uses.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TenantInfo {
+    pub name: Arc<str>,
+    /// Of all workers.
+    pub connections: usize,
+    /// Server connections held, of all workers.
+    pub transactions: usize,
+    /// Clients that wait for a server connection.
+    pub waiting: usize,
+    /// Queries and Executes forwarded.
+    pub statements: u64,
+    pub refused: u64,
+    /// How often each limit was reached, in the order of [`LimitKind::ALL`].
+    pub limited: [u64; LimitKind::COUNT],
+}
+
+impl TenantInfo {
+    /// Adds what another worker counted of the same tenant.
+    pub fn add_worker(&mut self, other: &Self) {
+        self.waiting += other.waiting;
+        self.statements += other.statements;
+        self.refused += other.refused;
+        for (mine, theirs) in self.limited.iter_mut().zip(other.limited) {
+            *mine += theirs;
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -152,6 +152,11 @@ impl<T> ReplyQueue<T> {
         self.entries.iter().any(|entry| matches!(entry.expect, Expect::Query | Expect::Sync))
     }
 
+    /// A statement was sent, and is not over.
+    pub fn runs_statement(&self) -> bool {
+        self.entries.iter().any(|entry| matches!(entry.expect, Expect::Query | Expect::Execute))
+    }
+
     /// The server reads CopyData now.
     pub fn is_copying_in(&self) -> bool {
         self.copy_in == CopyIn::Active

@@ -1,7 +1,7 @@
 //! `/metrics`: a snapshot in Prometheus's text format, with the process's own use of CPU, memory and file descriptors.
 //!
 //! Labels are bounded: pools are told apart by shard, database and user up to [`POOLS_MAX`] of them, and the rest is summed
-//! under `(other)`. <https://prometheus.io/docs/instrumenting/exposition_formats/>
+//! under `(other)`; so are tenants past [`TENANTS_MAX`]. <https://prometheus.io/docs/instrumenting/exposition_formats/>
 
 use std::time::Duration;
 
@@ -10,10 +10,13 @@ use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::{self, Bucket, LabelPair, Metric, MetricFamily, MetricType};
 
-use crate::metrics::{BackendState, ClientState, DirectoryInfo, Histogram, PoolInfo, Snapshot};
+use crate::metrics::{BackendState, ClientState, DirectoryInfo, Histogram, LimitKind, PoolInfo, Snapshot, TenantInfo};
 
 /// Pools with labels of their own.
 pub const POOLS_MAX: usize = 200;
+
+/// Tenants with a label of their own.
+pub const TENANTS_MAX: usize = 200;
 
 /// Name and value of each label.
 type Labels<'a> = [(&'a str, &'a str)];
@@ -25,6 +28,7 @@ pub fn encode(snapshot: &Snapshot, ready: bool) -> Result<String, prometheus::Er
     page.connections(snapshot);
     page.directories(snapshot);
     page.pools(&bounded(&snapshot.pools));
+    page.tenants(&bounded_tenants(&snapshot.tenants));
     page.families.extend(ProcessCollector::for_self().collect());
     page.families.retain(|family| !family.get_metric().is_empty());
     TextEncoder::new().encode_to_string(&page.families)
@@ -147,7 +151,39 @@ impl Page {
         });
         self.add(MetricType::GAUGE, "pool_backends", "Server connections of the pool.", backends);
     }
+
+    fn tenants(&mut self, tenants: &[TenantInfo]) {
+        for (name, help, value) in TENANT_GAUGES {
+            let metrics = tenants.iter().map(|it| gauge(&[("tenant", &it.name)], value(it) as f64)).collect();
+            self.add(MetricType::GAUGE, name, help, metrics);
+        }
+        for (name, help, value) in TENANT_COUNTERS {
+            let metrics = tenants.iter().map(|it| counter(&[("tenant", &it.name)], value(it))).collect();
+            self.add(MetricType::COUNTER, name, help, metrics);
+        }
+        let reached = |tenant: &TenantInfo| {
+            let each = LimitKind::ALL.iter().zip(tenant.limited).filter(|(_, n)| *n > 0);
+            each.map(|(limit, n)| counter(&[("tenant", &tenant.name), ("limit", limit.name())], n)).collect::<Vec<_>>()
+        };
+        let reached = tenants.iter().flat_map(reached).collect();
+        self.add(MetricType::COUNTER, "tenant_limited_total", "How often a tenant reached a limit.", reached);
+    }
 }
+
+type TenantGauge = (&'static str, &'static str, fn(&TenantInfo) -> usize);
+
+const TENANT_GAUGES: [TenantGauge; 3] = [
+    ("tenant_connections", "Client connections of the tenant.", |tenant| tenant.connections),
+    ("tenant_transactions", "Server connections that the tenant's clients hold.", |tenant| tenant.transactions),
+    ("tenant_waiting", "Clients of the tenant that wait for a server connection.", |tenant| tenant.waiting),
+];
+
+type TenantCounter = (&'static str, &'static str, fn(&TenantInfo) -> u64);
+
+const TENANT_COUNTERS: [TenantCounter; 2] = [
+    ("tenant_statements_total", "Queries and Executes that were forwarded.", |tenant| tenant.statements),
+    ("tenant_refusals_total", "Statements refused by pgwarden.", |tenant| tenant.refused),
+];
 
 type PoolCounter = (&'static str, &'static str, fn(&PoolInfo) -> u64);
 
@@ -202,6 +238,22 @@ fn bounded(pools: &[PoolInfo]) -> Vec<PoolInfo> {
             sum.backends_cleaning += pool.backends_cleaning;
             sum.wait_longest = sum.wait_longest.max(pool.wait_longest);
             sum.counters.merge(&pool.counters);
+            sum
+        }));
+    }
+    bounded
+}
+
+/// The tenants; those past [`TENANTS_MAX`], by name, are summed up in a last one.
+fn bounded_tenants(tenants: &[TenantInfo]) -> Vec<TenantInfo> {
+    let (own, rest) = tenants.split_at(tenants.len().min(TENANTS_MAX));
+    let mut bounded = own.to_vec();
+    if !rest.is_empty() {
+        let other = TenantInfo { name: "(other)".into(), ..TenantInfo::default() };
+        bounded.push(rest.iter().fold(other, |mut sum, tenant| {
+            sum.connections += tenant.connections;
+            sum.transactions += tenant.transactions;
+            sum.add_worker(tenant);
             sum
         }));
     }
@@ -370,6 +422,27 @@ mod tests {
         let other = "shard=\"(other)\",database=\"(other)\",user=\"(other)\"";
         assert_eq!(samples[&format!("pgwarden_pool_size{{{other}}}")], 200.0);
         assert_eq!(samples["pgwarden_ready"], 0.0);
+    }
+
+    #[test]
+    fn tenants_have_a_label_up_to_a_bound() {
+        let tenant = |i: usize| TenantInfo {
+            name: format!("tenant-{i:05}").into(),
+            connections: 2,
+            statements: 10,
+            limited: [0, 3, 0, 0, 0, 0, 0],
+            ..TenantInfo::default()
+        };
+        let snapshot = Snapshot {
+            tenants: (0..TENANTS_MAX + 5).map(tenant).collect(),
+            ..Fake::new().snapshot.lock().unwrap().clone()
+        };
+        let samples = samples(&encode(&snapshot, true).unwrap());
+        let statements = samples.iter().filter(|(key, _)| key.starts_with("pgwarden_tenant_statements_total"));
+        assert_eq!(statements.count(), TENANTS_MAX + 1);
+        assert_eq!(samples["pgwarden_tenant_connections{tenant=\"(other)\"}"], 10.0);
+        let limited = "pgwarden_tenant_limited_total{tenant=\"(other)\",limit=\"statements_per_second\"}";
+        assert_eq!(samples[limited], 15.0, "{samples:?}");
     }
 
     #[test]

@@ -79,6 +79,7 @@ fn snapshot() -> Snapshot {
         backend: Some(3),
         pin: Some("listen"),
         prepared: 2,
+        tenant: Some("acme".into()),
     };
     let waiting = ClientInfo {
         id: 8,
@@ -93,6 +94,7 @@ fn snapshot() -> Snapshot {
         backend: None,
         pin: None,
         prepared: 0,
+        tenant: None,
         ..client.clone()
     };
     let backend = BackendInfo {
@@ -168,6 +170,15 @@ fn snapshot() -> Snapshot {
         cancels: 1,
         analyses: AnalysisCounters { hits: 500, misses: 100, entries: 40, bytes: 81_920 },
         directories: Vec::new(),
+        tenants: vec![TenantInfo {
+            name: "acme".into(),
+            connections: 1,
+            transactions: 1,
+            statements: 600,
+            refused: 4,
+            limited: [0, 3, 1, 0, 0, 0, 0],
+            ..TenantInfo::default()
+        }],
     }
 }
 
@@ -251,9 +262,20 @@ fn config() -> Config {
         },
         log: Log { level: LogLevel::Info, format: LogFormat::Auto, connections: true, disconnections: true },
         shards: BTreeMap::from([("main".into(), Shard { name: "main".into(), primary: node })]),
-        tenants: Default::default(),
+        tenants: BTreeMap::from([("acme".into(), Arc::new(tenant()))]),
         roles: Default::default(),
         databases: ["archive", "billing"].map(|name| (name.into(), Arc::new(database(name)))).into(),
         users: [app, reports].map(|user| (user.name.clone(), Arc::new(user))).into(),
     }
+}
+
+fn tenant() -> Tenant {
+    let limits = Limits { transactions: Some(10), statement_time: Some(Duration::from_secs(30)), ..Limits::default() };
+    let login = ServerLogin {
+        user: "acme".into(),
+        password: Some(Secret::new("hunter2")),
+        auth: ServerAuth { md5: Permit::Refuse, cleartext: Permit::Refuse },
+    };
+    let place = TenantPlace::Schema { schema: "acme".into(), login };
+    Tenant { name: "acme".into(), database: "billing".into(), enabled: true, place, limits }
 }

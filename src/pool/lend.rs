@@ -53,7 +53,7 @@ impl Seat {
     /// A backend that is free now; the one that suits `settings` best. `None`: wait for your turn.
     pub fn try_lease(&self, settings: &Arc<Settings>) -> Option<Lease> {
         let pool = &self.pool;
-        if pool.paused.get() || pool.retired.get() || !pool.queue.borrow().is_empty() {
+        if pool.paused.get() || pool.retired.get() || !pool.queue.borrow().is_served() || !self.line.may_take() {
             return None;
         }
         loop {
@@ -67,8 +67,11 @@ impl Seat {
                 pool.close(backend, reason);
                 continue;
             }
+            if !self.line.take() {
+                pool.idle.borrow_mut().push(backend);
+                return None;
+            }
             backend.card.state.set(BackendState::Active);
-            self.line.held.set(self.line.held.get() + 1);
             return Some(Lease {
                 backend: Some(backend),
                 pool: pool.clone(),
@@ -107,9 +110,8 @@ impl Seat {
         if pool.retired.get() {
             return Err(LeaseError::Retired);
         }
-        let waiting = pool.queue.borrow().len();
-        if waiting >= pool.terms.borrow().queue_max {
-            return Err(LeaseError::QueueFull { waiting });
+        if pool.queue.borrow().is_full(&self.line, pool.terms.borrow().queue_max) {
+            return Err(LeaseError::QueueFull { waiting: pool.queue.borrow().len() });
         }
         let waiter = pool.queue.borrow_mut().join(&self.line);
         pool.say_waiting();
@@ -136,7 +138,11 @@ fn is_alive(backend: &mut Backend) -> bool {
 impl Pool {
     /// Lends idle backends to waiters, where both came to be at once: after a pause, or when a waiter joined in between.
     pub(super) fn serve_waiters(self: &Rc<Self>) {
-        while !self.paused.get() && !self.queue.borrow().is_empty() {
+        let idle = self.idle.borrow().len();
+        for _ in 0..idle {
+            if self.paused.get() || self.queue.borrow().is_served() {
+                return;
+            }
             let Some(mut backend) = self.idle.borrow_mut().pop() else { return };
             if is_alive(&mut backend) {
                 self.put(backend);
@@ -214,8 +220,9 @@ impl Drop for Wait {
         }
         match self.waiter.granted.borrow_mut().take() {
             Some(Ok(backend)) => {
-                self.line.held.set(self.line.held.get() - 1);
+                self.line.give_back();
                 self.pool.put(backend);
+                self.pool.tell_tenant(&self.line);
             }
             Some(Err(_)) => {}
             None => {
@@ -304,15 +311,18 @@ impl Lease {
 
     fn close(&mut self, reason: BackendClose) {
         if let Some(backend) = self.backend.take() {
-            self.line.held.set(self.line.held.get() - 1);
+            self.line.give_back();
             self.pool.close(backend, reason);
+            self.pool.serve_again();
+            self.pool.tell_tenant(&self.line);
         }
     }
 
     fn give_back(&mut self) {
         if let Some(backend) = self.backend.take() {
-            self.line.held.set(self.line.held.get() - 1);
+            self.line.give_back();
             self.pool.put(backend);
+            self.pool.tell_tenant(&self.line);
         }
     }
 }

@@ -14,6 +14,7 @@ mod lend;
 mod open;
 mod queue;
 mod registry;
+pub mod tenants;
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -247,7 +248,7 @@ impl Pool {
             return;
         }
         if !self.paused.get() {
-            let own = self.queue.borrow().oldest().map(|since| self.worker.micros(since));
+            let own = self.queue.borrow().oldest_wanting().map(|since| self.worker.micros(since));
             if let Some(worker) = self.budget.hungrier_than(self.worker.index, own) {
                 match self.send_to(worker, backend) {
                     Ok(()) => return self.grow(),
@@ -256,21 +257,20 @@ impl Pool {
                 }
             }
             let next = self.queue.borrow_mut().next();
-            if let Some((line, waiter)) = next {
+            if let Some(waiter) = next {
                 self.say_waiting();
-                return self.grant(&line, &waiter, backend);
+                backend.card.state.set(BackendState::Active);
+                return waiter.grant(Ok(backend));
+            }
+            if !self.queue.borrow().is_empty() {
+                // They are at their tenants' limits: let no other worker send backends for them.
+                self.say_waiting();
             }
         }
         backend.idle_since = Instant::now();
         backend.card.state.set(BackendState::Idle);
         backend.card.client.set(None);
         self.idle.borrow_mut().push(backend);
-    }
-
-    fn grant(&self, line: &Line, waiter: &queue::Waiter, backend: Box<Backend>) {
-        line.held.set(line.held.get() + 1);
-        backend.card.state.set(BackendState::Active);
-        waiter.grant(Ok(backend));
     }
 
     fn should_close(&self, backend: &Backend, terms: &Terms) -> Option<BackendClose> {
@@ -299,7 +299,7 @@ impl Pool {
     }
 
     fn say_waiting(&self) {
-        let oldest = self.queue.borrow().oldest();
+        let oldest = self.queue.borrow().oldest_wanting();
         self.budget.set_waiting(self.worker.index, oldest.map(|since| self.worker.micros(since)));
     }
 
@@ -349,7 +349,26 @@ impl Pool {
             ends
         });
         self.keep_minimum(&terms);
-        self.grow();
+        self.serve_again();
+    }
+
+    /// A tenant that was at its limit may not be any more.
+    fn serve_again(self: &Rc<Self>) {
+        if !self.queue.borrow().is_empty() {
+            self.say_waiting();
+            self.serve_waiters();
+            self.grow();
+        }
+    }
+
+    /// A client of this line has given its place up: where one of the same tenant waits on another worker, it is told.
+    fn tell_tenant(&self, line: &Line) {
+        if let Some(tenant) = &line.tenant
+            && tenant.limits.get().transactions.is_some()
+            && let Some(worker) = tenant.waits_longer_elsewhere(None)
+        {
+            self.worker.tell(worker, PeerMessage::Serve { key: self.key.clone() });
+        }
     }
 
     /// Takes new settings over. A smaller pool shrinks as backends come back.

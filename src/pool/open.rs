@@ -15,7 +15,7 @@ use crate::metrics::BackendState;
 impl Pool {
     /// Opens a backend for every waiter that none is being opened for.
     pub(super) fn grow(self: &Rc<Self>) {
-        while self.opening.get() < self.queue.borrow().len() {
+        while self.opening.get() < self.queue.borrow().wanting() {
             if !self.open_one() {
                 return;
             }
@@ -137,7 +137,7 @@ impl Pool {
             }
             Err(Some(kept)) => {
                 // TLS ties it to this worker: make room over there instead, where nobody waits here.
-                if self.queue.borrow().is_empty() {
+                if self.queue.borrow().is_served() {
                     self.close(kept, BackendClose::Evicted);
                     return Err(None);
                 }

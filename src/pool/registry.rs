@@ -17,9 +17,10 @@ use super::claim::Claim;
 use super::connect::{BackendLogin, Connector};
 use super::lend::Seat;
 use super::queue::Line;
+use super::tenants::{TenantShare, TenantUse};
 use super::{LeaseError, Pool, PoolKey, Terms, open};
 use crate::config::{Account, Config, Database, PoolSettings, Tenant, TenantPlace, TenantsOf};
-use crate::metrics::{BackendInfo, PoolInfo};
+use crate::metrics::{BackendInfo, PoolInfo, TenantInfo};
 use crate::people::People;
 use crate::route::Target;
 use crate::topology::{Place, Topology};
@@ -29,6 +30,7 @@ use crate::topology::{Place, Topology};
 pub struct Shared {
     budgets: DashMap<PoolKey, Arc<Budget>>,
     databases: DashMap<(Place, Arc<str>), Arc<Budget>>,
+    tenants: DashMap<Arc<str>, Arc<TenantUse>>,
     backend_ids: AtomicU64,
     epoch: Instant,
     /// By worker.
@@ -42,6 +44,8 @@ pub enum PeerMessage {
     Hungry { key: PoolKey, worker: usize },
     /// A backend moves in.
     Arrive { key: PoolKey, backend: Box<Travelling> },
+    /// A tenant that was at its limit may have a backend of this pool.
+    Serve { key: PoolKey },
     /// A place in a database's budget is needed: close an idle backend of that budget.
     WantPlace { budget: Arc<Budget> },
 }
@@ -51,6 +55,7 @@ impl Shared {
         Self {
             budgets: DashMap::new(),
             databases: DashMap::new(),
+            tenants: DashMap::new(),
             backend_ids: AtomicU64::new(1),
             epoch: Instant::now(),
             mailboxes,
@@ -136,7 +141,11 @@ impl Worker {
 
     pub fn send(&self, worker: usize, key: PoolKey, backend: Box<Travelling>) {
         // Where the other worker is gone, dropping the backend closes it.
-        let _ = self.shared.mailboxes[worker].send(PeerMessage::Arrive { key, backend });
+        self.tell(worker, PeerMessage::Arrive { key, backend });
+    }
+
+    pub fn tell(&self, worker: usize, message: PeerMessage) {
+        let _ = self.shared.mailboxes[worker].send(message);
     }
 }
 
@@ -150,6 +159,7 @@ pub struct Pools {
     paused_all: Cell<bool>,
     /// Databases on the server.
     paused: RefCell<HashSet<Arc<str>>>,
+    tenants: RefCell<HashMap<Arc<str>, Rc<TenantShare>>>,
 }
 
 impl Pools {
@@ -166,6 +176,7 @@ impl Pools {
             retired: RefCell::default(),
             paused_all: Cell::new(false),
             paused: RefCell::default(),
+            tenants: RefCell::default(),
         }
     }
 
@@ -183,8 +194,59 @@ impl Pools {
             pool
         });
         let name = account.line();
-        let line = pool.lines.borrow_mut().entry(name.clone()).or_insert_with(Line::new).clone();
+        let fresh = || Line::new(account.tenant.as_ref().map(|it| self.tenant(it)), self.worker.shared.epoch);
+        let line = pool.lines.borrow_mut().entry(name.clone()).or_insert_with(fresh).clone();
         Rc::new(Seat::new(pool, line, Claim::new(account)))
+    }
+
+    /// What a tenant uses, as this worker sees it.
+    pub fn tenant(&self, tenant: &Tenant) -> Rc<TenantShare> {
+        let Worker { index, shared, .. } = &*self.worker;
+        let fresh = || {
+            let workers = shared.mailboxes.len();
+            let everywhere =
+                shared.tenants.entry(tenant.name.clone()).or_insert_with(|| TenantUse::new(workers)).clone();
+            TenantShare::new(tenant.name.clone(), tenant.limits, everywhere, *index)
+        };
+        self.tenants.borrow_mut().entry(tenant.name.clone()).or_insert_with(fresh).clone()
+    }
+
+    /// Puts new limits into force, for those who are connected too, and forgets tenants that are gone.
+    fn reload_tenants(&self, people: &People) {
+        let in_directories = |name: &Arc<str>| people.config.databases.keys().find_map(|it| people.tenant(it, name));
+        let known = |name: &Arc<str>| people.config.tenants.get(name).or_else(|| in_directories(name));
+        // Lines of tenants that are gone, and that nobody sits in.
+        for pool in self.all() {
+            pool.lines.borrow_mut().retain(|_, line| {
+                line.tenant.as_ref().is_none_or(|it| known(&it.name).is_some()) || Rc::strong_count(line) > 1
+            });
+        }
+        self.tenants.borrow_mut().retain(|name, share| match known(name) {
+            Some(tenant) => {
+                share.limits.set(tenant.limits);
+                true
+            }
+            None => Rc::strong_count(share) > 1,
+        });
+        self.worker.shared.tenants.retain(|name, used| known(name).is_some() || Arc::strong_count(used) > 1);
+    }
+
+    pub fn tenants_info(&self) -> Vec<TenantInfo> {
+        let mut waiting: HashMap<Arc<str>, usize> = HashMap::new();
+        for pool in self.all() {
+            for line in pool.lines.borrow().values() {
+                if let Some(tenant) = &line.tenant {
+                    *waiting.entry(tenant.name.clone()).or_default() += line.waiters.borrow().len();
+                }
+            }
+        }
+        let info = |(name, share): (&Arc<str>, &Rc<TenantShare>)| share.info(waiting.get(name).copied().unwrap_or(0));
+        self.tenants.borrow().iter().map(info).collect()
+    }
+
+    /// Nanoseconds and all, since the process began.
+    pub fn since_start(&self) -> Duration {
+        self.worker.shared.epoch.elapsed()
     }
 
     /// Takes a new configuration, or new people, over: pools keep their backends where the server, database and role stay the same.
@@ -217,6 +279,8 @@ impl Pools {
                 }
             }
         }
+        self.reload_tenants(people);
+        self.all().iter().for_each(|pool| pool.serve_again());
     }
 
     pub fn connector(&self) -> Arc<Connector> {
@@ -250,6 +314,12 @@ impl Pools {
                 let pool = self.pools.borrow().get(&key).cloned();
                 if let Some(pool) = pool {
                     pool.welcome(*backend);
+                }
+            }
+            PeerMessage::Serve { key } => {
+                let pool = self.pools.borrow().get(&key).cloned();
+                if let Some(pool) = pool {
+                    pool.serve_again();
                 }
             }
             PeerMessage::WantPlace { budget } => self.make_place(&budget),
@@ -344,7 +414,7 @@ impl Pools {
 impl Pool {
     /// An idle backend that no client here waits for.
     fn take_spare(&self) -> Option<Box<Backend>> {
-        if self.queue.borrow().is_empty() && !self.paused.get() { self.idle.borrow_mut().pop() } else { None }
+        if self.queue.borrow().is_served() && !self.paused.get() { self.idle.borrow_mut().pop() } else { None }
     }
 
     fn welcome(self: &Rc<Self>, travelling: Travelling) {

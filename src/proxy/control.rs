@@ -161,6 +161,12 @@ fn merge(snapshot: &mut Snapshot, part: Part) {
             None => snapshot.pools.push(pool),
         }
     }
+    for tenant in part.tenants {
+        match snapshot.tenants.binary_search_by(|known| known.name.cmp(&tenant.name)) {
+            Ok(known) => snapshot.tenants[known].add_worker(&tenant),
+            Err(place) => snapshot.tenants.insert(place, tenant),
+        }
+    }
     for (label, count) in part.closes {
         match snapshot.closes.iter_mut().find(|(known, _)| *known == label) {
             Some((_, total)) => *total += count,

@@ -20,14 +20,15 @@ use crate::admin::console::{self, Access};
 use crate::auth::{self, LoggedIn, LoginError, Outcome};
 use crate::config::Config;
 use crate::fault::{Fault, Report, Severity, SqlState};
-use crate::metrics::{BackendInfo, ClientInfo, PoolInfo};
+use crate::metrics::{BackendInfo, ClientInfo, LimitKind, PoolInfo, TenantInfo};
 use crate::net::{Listener, Peer, Stream};
 use crate::people::People;
-use crate::pool::connect::{self, Connector};
+use crate::pool::connect::Connector;
 use crate::pool::{PeerMessage, Pools, Shared};
+use crate::session::Session;
 use crate::session::context::{Context, Rules};
 use crate::session::handle::{Handle, Identity, Signal};
-use crate::session::{CancelGuard, Session};
+use crate::session::limits::Exceeded;
 use crate::sql::{Analyses, Limits};
 use crate::wire::CancelKey;
 use crate::wire::message::{self, Level};
@@ -98,6 +99,7 @@ pub(super) struct Part {
     pub clients: Vec<ClientInfo>,
     pub backends: Vec<BackendInfo>,
     pub pools: Vec<PoolInfo>,
+    pub tenants: Vec<TenantInfo>,
     pub closes: Vec<(&'static str, u64)>,
     pub paused: bool,
 }
@@ -232,12 +234,22 @@ impl Worker {
         let Some(account) = logged_in.account.clone() else {
             return refuse(logged_in.stream, logged_in.pending, NotAdmitted::Database(logged_in.database)).await;
         };
+        let tenant = account.tenant.as_ref().map(|tenant| self.context.pools.tenant(tenant));
+        let connection = match tenant.as_ref().map(|tenant| tenant.connect()) {
+            Some(None) => {
+                self.context.count_close("too_many_connections");
+                let error = tenant.map(|tenant| NotAdmitted::Tenant(Exceeded::of(&tenant, LimitKind::Connections)));
+                return refuse(logged_in.stream, logged_in.pending, error.unwrap_or(NotAdmitted::Clients)).await;
+            }
+            Some(connection) => connection,
+            None => None,
+        };
         let issued = self.proxy.clients.issue_key(self.context.worker, logged_in.protocol);
         let handle = Handle::new(Identity {
             id: issued.session,
             user: user.name.clone(),
             database: account.database.name.clone(),
-            tenant: account.tenant.as_ref().map(|tenant| tenant.name.clone()),
+            tenant: tenant.clone(),
             address: logged_in.peer.to_string(),
             tls: logged_in.stream.tls_info().map(|info| info.version),
             connected_at_us: now_us(),
@@ -246,7 +258,7 @@ impl Worker {
         if log_login {
             tracing::info!(
                 session = handle.id, user = %user.name, database = %account.database.name,
-                tenant = handle.tenant.as_deref().unwrap_or(""), peer = %handle.address,
+                tenant = handle.tenant.as_ref().map_or("", |tenant| &*tenant.name), peer = %handle.address,
                 method = logged_in.method.as_str(), tls = handle.tls.unwrap_or("none"), "client connected"
             );
         }
@@ -273,6 +285,7 @@ impl Worker {
         if log_end {
             tracing::info!(session = handle.id, reason = label, "client disconnected");
         }
+        drop(connection);
         drop(admission);
         drop(issued);
     }
@@ -316,26 +329,10 @@ impl Worker {
         self.context.sessions.borrow().iter().find(|(_, handle)| handle.id == session).map(|(_, handle)| handle.clone())
     }
 
-    /// Sends a cancel request for what a session runs; the backend stays with it until the server has taken it.
-    fn cancel_statement(&self, handle: Rc<Handle>, done: Option<oneshot::Sender<()>>) {
-        let target = handle.cancel_target.borrow().clone().filter(|_| handle.busy.get());
-        let Some(target) = target else { return };
-        let guard = CancelGuard::new(handle);
-        let connector = self.context.pools.connector();
-        spawn_local(async move {
-            if let Err(error) = connect::cancel(&target.node, &target.key, &connector).await {
-                tracing::warn!(error = %error, "cancel request not delivered");
-            }
-            drop(guard);
-            // Whoever asked may be gone.
-            let _ = done.map(|done| done.send(()));
-        });
-    }
-
     fn tick(&self) {
         for handle in self.context.tick(now_us()) {
-            tracing::info!(session = handle.id, "statement cancelled: query_timeout");
-            self.cancel_statement(handle, None);
+            tracing::info!(session = handle.id, "statement cancelled: it took too long");
+            self.context.cancel_statement(handle, None);
         }
     }
 
@@ -346,7 +343,7 @@ impl Worker {
             WorkerMessage::Snapshot { done } => drop(done.send(self.part())),
             WorkerMessage::Cancel { session, done } => {
                 if let Some(handle) = self.handle(session) {
-                    self.cancel_statement(handle, Some(done));
+                    self.context.cancel_statement(handle, Some(done));
                 }
             }
             WorkerMessage::Reload { config, generation, connector, done } => {
@@ -409,6 +406,7 @@ impl Worker {
             clients: sessions.iter().map(|(_, handle)| handle.info(self.context.worker, now)).collect(),
             backends,
             pools,
+            tenants: self.context.pools.tenants_info(),
             closes,
             paused: self.context.pools.is_paused(),
         }
@@ -461,6 +459,7 @@ async fn finish(mut stream: Stream, out: BytesMut) {
 enum NotAdmitted {
     Clients,
     User(Arc<str>),
+    Tenant(Exceeded),
     Database(Arc<str>),
     Console(Arc<str>),
     /// What was allowed when the login began is not any more.
@@ -470,7 +469,7 @@ enum NotAdmitted {
 impl Report for NotAdmitted {
     fn fault(&self) -> Fault {
         match self {
-            Self::Clients | Self::User(_) => Fault::Capacity,
+            Self::Clients | Self::User(_) | Self::Tenant(_) => Fault::Capacity,
             Self::Database(_) | Self::Console(_) | Self::Gone => Fault::Client,
         }
     }
@@ -482,6 +481,7 @@ impl Report for NotAdmitted {
     fn sqlstate(&self) -> SqlState {
         match self {
             Self::Clients | Self::User(_) => SqlState::TOO_MANY_CONNECTIONS,
+            Self::Tenant(exceeded) => exceeded.sqlstate(),
             Self::Database(_) => SqlState::INVALID_CATALOG_NAME,
             Self::Console(_) | Self::Gone => SqlState::INVALID_AUTHORIZATION,
         }
@@ -491,6 +491,7 @@ impl Report for NotAdmitted {
         match self {
             Self::Clients => "sorry, too many clients already".into(),
             Self::User(user) => format!("too many connections for user \"{user}\"").into(),
+            Self::Tenant(exceeded) => exceeded.message(),
             Self::Database(database) => format!("database \"{database}\" does not exist").into(),
             Self::Console(user) => format!("user \"{user}\" may not use pgwarden's console").into(),
             Self::Gone => "the user or its tenant was changed during the login".into(),
@@ -501,6 +502,7 @@ impl Report for NotAdmitted {
         match self {
             Self::Clients => Some("Close connections that are not used, or raise server.clients_max.".into()),
             Self::User(_) => Some("Close connections that are not used, or raise the user's clients_max.".into()),
+            Self::Tenant(exceeded) => exceeded.hint(),
             Self::Database(_) => None,
             Self::Gone => Some("Connect again.".into()),
             Self::Console(_) => Some("Add the user to admin.admins or admin.viewers.".into()),

@@ -36,11 +36,15 @@ impl Session {
             let here = rest.len().min(header.total());
             match header.tag {
                 b'D' | b'd' if self.queue.forwards_rows() => {
-                    assembly.take(at, at + here);
+                    if self.meter.is_none() || self.measure(header.total()) {
+                        assembly.take(at, at + here);
+                    }
                     self.expect_rest(header.total() - here);
                 }
                 b'N' => {
-                    assembly.take(at, at + here);
+                    if !self.is_cutting() {
+                        assembly.take(at, at + here);
+                    }
                     self.expect_rest(header.total() - here);
                 }
                 b'T' | b't' => {
@@ -73,6 +77,9 @@ impl Session {
                     if let Some(event) = self.reply(tag, at, at + here, assembly) {
                         return (at, Some(event));
                     }
+                    if self.meter.is_some() {
+                        self.measured(tag, &rest[HEADER..here]);
+                    }
                 }
             }
             at += here;
@@ -81,11 +88,14 @@ impl Session {
 
     /// The rest of a message whose beginning was passed on.
     fn pass_rest(&mut self, bytes: &[u8], assembly: &mut Assembly<'_>) -> usize {
+        let cutting = self.is_cutting();
         let Some(bound) = &mut self.bound else { return 0 };
         let count = bound.passing.min(bytes.len());
         if count > 0 {
             bound.passing -= count;
-            assembly.take(0, count);
+            if !cutting {
+                assembly.take(0, count);
+            }
         }
         count
     }
@@ -149,9 +159,17 @@ impl Session {
                 if let Some(bound) = &mut self.bound {
                     bound.status = status;
                 }
-                self.deliver(received.deliver, from, to, assembly);
                 if let Some(owed) = received.done {
                     self.completed(owed, outcome);
+                }
+                if status == TxStatus::Idle && self.handle.transaction_since.get().is_some() {
+                    // What was sent behind it is another transaction.
+                    self.handle.transaction_since.set(Some(self.context.now.get()));
+                }
+                match self.measured_ready(status, assembly) {
+                    Ok(true) => self.deliver(received.deliver, from, to, assembly),
+                    Ok(false) => {}
+                    Err(event) => return Some(event),
                 }
                 self.emit_synthesised(assembly.own_if(self.queue.is_synthesised_next()));
                 None
@@ -162,6 +180,7 @@ impl Session {
 
     fn deliver(&self, deliver: Deliver, from: usize, to: usize, assembly: &mut Assembly<'_>) {
         match deliver {
+            Deliver::Forward if self.is_cutting() => {}
             Deliver::Forward => assembly.take(from, to),
             Deliver::Swallow => {}
             Deliver::Replace(bytes) => assembly.own().extend_from_slice(&bytes),
@@ -182,6 +201,11 @@ impl Session {
             return Some(Event::BackendLost(words()));
         };
         let refused = matches!(deliver, Deliver::Replace(_));
+        let ours = if deliver == Deliver::Forward && self.handle.tenant.is_some() {
+            self.take_cut().or_else(|| self.stopped_error(fields.code))
+        } else {
+            None
+        };
         let deliver = match (&self.flow, fields.code, &deliver) {
             // The name that the server complains of is its own.
             (Flow::After(after), b"42P05", Deliver::Forward) => after
@@ -190,6 +214,7 @@ impl Session {
             _ => deliver,
         };
         match deliver {
+            Deliver::Forward if let Some(error) = ours => assembly.own().extend_from_slice(&error),
             Deliver::Forward if self.account.row().is_some() && shows_others(&fields) => {
                 frame::error_without(body, b'D', assembly.own());
             }
@@ -273,6 +298,11 @@ impl Session {
     fn completed(&mut self, owed: Owed, outcome: Outcome) {
         if let Some(ticket) = owed.ticket {
             let took = ticket.close(outcome);
+            // The next statement's time begins.
+            self.handle.since.set(self.context.now.get());
+            if self.handle.cancels.get() == 0 {
+                self.handle.stopped.set(None);
+            }
             self.seat.pool().count(|counters| {
                 counters.queries += 1;
                 counters.query_time.observe(took);
@@ -324,6 +354,9 @@ impl Session {
             if self.queue.is_doubtful() {
                 // The number of replies still to come is not known: nobody else may get this backend.
                 self.let_go(Some(BackendClose::Unsettled));
+            } else if self.queue.is_empty() && bound.is_settled() {
+                // It is the client's turn, and its Sync that ends the transaction.
+                self.rest(ClientState::IdleInTransaction);
             }
             return None;
         }
@@ -344,6 +377,7 @@ impl Session {
     }
 
     fn end_transaction(&mut self) {
+        self.handle.transaction_since.set(None);
         let took = self.began_at.take().map(|began| self.context.now.get().saturating_duration_since(began));
         self.seat.pool().count(|counters| {
             counters.transactions += 1;
@@ -363,6 +397,8 @@ impl Session {
         let Some(bound) = self.bound.take() else { return };
         *self.handle.cancel_target.borrow_mut() = None;
         self.handle.backend.set(None);
+        self.handle.transaction_since.set(None);
+        self.meter = None;
         self.rest(ClientState::Idle);
         self.portals = Default::default();
         match (close, self.queue.settled()) {

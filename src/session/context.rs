@@ -4,20 +4,25 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use slab::Slab;
+use tokio::sync::oneshot;
+use tokio::task::spawn_local;
 use tokio::time::Instant;
 
-use super::handle::{Handle, Signal};
+use super::handle::{Handle, Signal, Stopped};
+use super::limits::{self, Overdue};
 use super::rewriting::Plans;
 use super::statements::Interned;
+use super::steps::CancelGuard;
 use crate::audit::Audit;
 use crate::config::{Account, Config};
 use crate::metrics::ClientState;
 use crate::people::{Directories, People};
 use crate::policy::Policy;
-use crate::pool::{PoolKey, Pools};
+use crate::pool::{PoolKey, Pools, connect};
 use crate::settings::Settings;
 use crate::sql::Analyses;
 use crate::topology::Topology;
@@ -126,6 +131,22 @@ impl Context {
         }
     }
 
+    /// Sends a cancel request for what a session runs; the backend stays with it until the server has taken it.
+    pub fn cancel_statement(&self, handle: Rc<Handle>, done: Option<oneshot::Sender<()>>) {
+        let target = handle.cancel_target.borrow().clone().filter(|_| handle.busy.get());
+        let Some(target) = target else { return };
+        let guard = CancelGuard::new(handle);
+        let connector = self.pools.connector();
+        spawn_local(async move {
+            if let Err(error) = connect::cancel(&target.node, &target.key, &connector).await {
+                tracing::warn!(error = %error, "cancel request not delivered");
+            }
+            drop(guard);
+            // Whoever asked may be gone.
+            let _ = done.map(|done| done.send(()));
+        });
+    }
+
     /// Called several times a second: pools, and the time limits of clients. Returns the sessions whose statement has run
     /// for too long, to be cancelled.
     pub fn tick(&self, now_us: u64) -> Vec<Rc<Handle>> {
@@ -135,18 +156,29 @@ impl Context {
         self.pools.tick();
         let rules = self.rules();
         let server = &rules.config.server;
-        let mut overdue = Vec::new();
+        let mut overdue_statements = Vec::new();
         for (_, handle) in self.sessions.borrow().iter() {
             let lasted = now.saturating_duration_since(handle.since.get());
-            let past = |limit: std::time::Duration| !limit.is_zero() && lasted > limit;
+            let past = |limit: Duration| !limit.is_zero() && lasted > limit;
+            if let Some(tenant) = &handle.tenant
+                && let Some(overdue) = limits::look(tenant, handle, now)
+            {
+                match overdue {
+                    Overdue::Cancel => overdue_statements.push(handle.clone()),
+                    Overdue::End(limit) => handle.signal(Signal::OverLimit(limit)),
+                }
+                continue;
+            }
             match handle.state.get() {
                 ClientState::Idle if past(server.client_idle_timeout) => handle.signal(Signal::IdleTimeout),
                 ClientState::IdleInTransaction if past(server.idle_in_transaction_timeout) => {
                     handle.signal(Signal::IdleInTransactionTimeout);
                 }
-                ClientState::Active if handle.busy.get() && past(server.query_timeout) && !handle.timed_out.get() => {
-                    handle.timed_out.set(true);
-                    overdue.push(handle.clone());
+                ClientState::Active
+                    if handle.busy.get() && past(server.query_timeout) && handle.stopped.get().is_none() =>
+                {
+                    handle.stopped.set(Some(Stopped { at: now, limit: None }));
+                    overdue_statements.push(handle.clone());
                 }
                 ClientState::Idle
                 | ClientState::IdleInTransaction
@@ -156,7 +188,7 @@ impl Context {
                 | ClientState::Closing => {}
             }
         }
-        overdue
+        overdue_statements
     }
 }
 
@@ -202,7 +234,7 @@ impl Greeting {
 }
 
 /// After so long the server is asked again: its defaults may have changed.
-const GREETING_LIFETIME: std::time::Duration = std::time::Duration::from_secs(60);
+const GREETING_LIFETIME: Duration = Duration::from_secs(60);
 
 /// Different startup settings remembered, at most.
 const GREETINGS_MAX: usize = 1024;

@@ -211,6 +211,7 @@ impl Farewell {
             | CloseReason::ClientGone
             | CloseReason::BackendLost
             | CloseReason::Refused
+            | CloseReason::OverLimit(_)
             | CloseReason::Limit => return None,
         };
         Some(Self { sqlstate, message })

@@ -359,6 +359,9 @@ impl Session {
         if self.portals.lacks(portal) {
             return Ok(self.refuse_extended(&Unsupported::NoUnnamedPortal, assembly));
         }
+        if let Err(error) = self.pay(1) {
+            return Ok(self.refuse_with(error, Refusing::Extended, assembly));
+        }
         let statement = self.portals.find(portal);
         let verdict = match &statement {
             Some(statement) => self.judge(&statement.analysis),
@@ -386,6 +389,7 @@ impl Session {
             effectful = Some(Effectful { analysis: statement.analysis.clone(), spliced: Vec::new() });
         }
         self.be_busy();
+        self.part_from_others(assembly);
         self.forward_statement(admitted, Expect::Execute, statement);
         message.pass(assembly);
         match effectful {

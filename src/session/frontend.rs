@@ -133,6 +133,9 @@ impl Session {
         {
             return Ok(step);
         }
+        if self.waits_for_meter(tag) {
+            return Ok(self.wait_before(assembly));
+        }
         match tag {
             b'Q' => self.query(message, assembly),
             b'P' => self.parse(message, assembly),
@@ -222,7 +225,10 @@ impl Session {
     pub(super) fn be_busy(&mut self) {
         if !self.handle.busy.get() {
             self.handle.busy.set(true);
-            self.handle.timed_out.set(false);
+            self.handle.stopped.set(None);
+            if self.handle.transaction_since.get().is_none() {
+                self.handle.transaction_since.set(Some(self.context.now.get()));
+            }
             self.handle.enter(ClientState::Active, self.context.now.get());
         }
     }
@@ -242,6 +248,9 @@ impl Session {
             return Ok(self.refuse_query(&error, assembly));
         }
         let analysis = self.context.analyses.borrow_mut().read(text);
+        if let Err(error) = self.pay(analysis.statements.len()) {
+            return Ok(self.refuse_with(error, Refusing::Query, assembly));
+        }
         let admitted = match self.denied_or(self.judge(&analysis)) {
             Ok(admitted) => admitted,
             Err(error) => return Ok(self.refuse_with(error, Refusing::Query, assembly)),
@@ -306,6 +315,7 @@ impl Session {
 
     /// Owes a statement's reply. Only what policy has admitted comes this far.
     pub(super) fn forward_statement(&mut self, admitted: Admitted, expect: Expect, statement: Option<Rc<Statement>>) {
+        self.note_statement();
         let ticket = Some(self.context.audit.open(&admitted));
         self.queue.push(expect, Show::Forward, Owed { ticket, undo: Undo::Nothing, statement });
     }

@@ -8,8 +8,9 @@ use std::task::Waker;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::metrics::{ClientInfo, ClientState};
+use crate::metrics::{ClientInfo, ClientState, LimitKind};
 use crate::pool::CancelTarget;
+use crate::pool::tenants::TenantShare;
 use crate::settings::Settings;
 
 /// A word from outside; a session obeys it where it can.
@@ -25,14 +26,31 @@ pub enum Signal {
     IdleInTransactionTimeout,
     /// The configuration, or who may be here, changed: sit down in a pool again before the next lease.
     Reload,
+    /// A limit of the tenant's was reached, and the session goes for it.
+    OverLimit(LimitKind),
+}
+
+/// A cancel request of our own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped {
+    pub at: Instant,
+    /// The tenant's limit; absent: `server.query_timeout`.
+    pub limit: Option<LimitKind>,
 }
 
 impl Signal {
     const BY_STRENGTH: [Self; 5] =
         [Self::Kill, Self::Reload, Self::Drain, Self::IdleInTransactionTimeout, Self::IdleTimeout];
 
-    const fn bit(self) -> u8 {
-        1 << self as u8
+    const fn bit(self) -> u16 {
+        match self {
+            Self::Drain => 1,
+            Self::Kill => 1 << 1,
+            Self::IdleTimeout => 1 << 2,
+            Self::IdleInTransactionTimeout => 1 << 3,
+            Self::Reload => 1 << 4,
+            Self::OverLimit(limit) => 1 << (5 + limit as u16),
+        }
     }
 }
 
@@ -43,7 +61,7 @@ pub struct Handle {
     pub user: Arc<str>,
     /// As the client asked for it.
     pub database: Arc<str>,
-    pub tenant: Option<Arc<str>>,
+    pub tenant: Option<Rc<TenantShare>>,
     pub address: String,
     pub tls: Option<&'static str>,
     pub connected_at_us: u64,
@@ -59,12 +77,14 @@ pub struct Handle {
     pub prepared: Cell<usize>,
     /// Replies are owed: a cancel has something to cancel.
     pub busy: Cell<bool>,
-    /// A cancel was sent because the statement took too long.
-    pub timed_out: Cell<bool>,
+    /// What is run was cancelled by us, when and why.
+    pub stopped: Cell<Option<Stopped>>,
+    /// Since when a backend is held for a transaction.
+    pub transaction_since: Cell<Option<Instant>>,
     pub cancel_target: RefCell<Option<Rc<CancelTarget>>>,
     /// Cancel requests on their way to the backend.
     pub cancels: Cell<u32>,
-    signals: Cell<u8>,
+    signals: Cell<u16>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -73,7 +93,7 @@ pub struct Identity {
     pub id: u64,
     pub user: Arc<str>,
     pub database: Arc<str>,
-    pub tenant: Option<Arc<str>>,
+    pub tenant: Option<Rc<TenantShare>>,
     pub address: String,
     pub tls: Option<&'static str>,
     pub connected_at_us: u64,
@@ -100,7 +120,8 @@ impl Handle {
             pin: Cell::new(None),
             prepared: Cell::new(0),
             busy: Cell::new(false),
-            timed_out: Cell::new(false),
+            stopped: Cell::new(None),
+            transaction_since: Cell::new(None),
             cancel_target: RefCell::new(None),
             cancels: Cell::new(0),
             signals: Cell::new(0),
@@ -123,7 +144,8 @@ impl Handle {
     /// The strongest signal that is still to be obeyed.
     pub(super) fn take_signal(&self) -> Option<Signal> {
         let pending = self.signals.get();
-        let first = Signal::BY_STRENGTH.into_iter().find(|signal| pending & signal.bit() != 0)?;
+        let limits = LimitKind::ALL.into_iter().map(Signal::OverLimit);
+        let first = Signal::BY_STRENGTH.into_iter().chain(limits).find(|signal| pending & signal.bit() != 0)?;
         self.signals.set(pending & !first.bit());
         Some(first)
     }
@@ -170,6 +192,7 @@ impl Handle {
             backend: self.backend.get(),
             pin: self.pin.get(),
             prepared: self.prepared.get(),
+            tenant: self.tenant.as_ref().map(|tenant| tenant.name.clone()),
         }
     }
 }

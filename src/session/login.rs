@@ -104,6 +104,8 @@ impl Session {
             failed: false,
             syntax_error: false,
             began_at: None,
+            meter: None,
+            paid: false,
             draining: false,
             seen_unread: 0,
             settle_next: false,

@@ -7,6 +7,7 @@
 //! - `backend`: what becomes of each message of the server,
 //! - `relay`: moving bytes, both ways at once,
 //! - `steps`: what has to wait,
+//! - `limits`: what a tenant may use,
 //! - `effects`, `statements`: what follows the client from backend to backend.
 //!
 //! Invariants: nothing is sent but through a [`Bound`]; everything sent that earns a reply is in the queue first; a
@@ -21,6 +22,7 @@ mod errors;
 mod extended;
 mod frontend;
 pub mod handle;
+pub mod limits;
 pub mod login;
 mod refuse;
 mod relay;
@@ -38,6 +40,7 @@ use tokio::time::Instant;
 use crate::audit::Ticket;
 use crate::config::Account;
 use crate::fault::{Report, Severity};
+use crate::metrics::LimitKind;
 use crate::net::Stream;
 use crate::policy::Subject;
 use crate::pool::{Bound, Lease, Seat};
@@ -48,6 +51,7 @@ use crate::wire::message::{self, Level};
 use context::{APPLICATION_NAME, Context, Rules};
 use effects::{Pins, Touched};
 use handle::Handle;
+use limits::Meter;
 use statements::{Changes, Named, Statement};
 pub use steps::CancelGuard;
 
@@ -87,6 +91,10 @@ pub struct Session {
     syntax_error: bool,
     /// When the transaction's first byte was forwarded.
     began_at: Option<Instant>,
+    /// Counts the answer under way, where the tenant's is limited.
+    meter: Option<Box<Meter>>,
+    /// The client's next message has been counted against its tenant's rate.
+    paid: bool,
     draining: bool,
     /// Of `client.unread`, what was looked at and could not be dealt with yet.
     seen_unread: usize,
@@ -292,6 +300,8 @@ pub enum CloseReason {
     Retired,
     /// It was told why already.
     Refused,
+    /// A limit of its tenant's; it was told.
+    OverLimit(LimitKind),
     Limit,
 }
 
@@ -309,6 +319,7 @@ impl CloseReason {
             Self::Killed => "killed",
             Self::Retired => "retired",
             Self::Refused => "refused",
+            Self::OverLimit(limit) => limit.name(),
             Self::Limit => "limit",
         }
     }

@@ -14,7 +14,7 @@ use crate::reply::{Expect, Show};
 
 pub(super) const SYNC: &[u8] = b"S\0\0\0\x04";
 /// A Bind of a statement that never exists: the server refuses it in every state, and aborts an open transaction.
-const POISON: &[u8] = b"B\0\0\0\x19\0__pgw_refused\0\0\0\0\0\0\0";
+pub(super) const POISON: &[u8] = b"B\0\0\0\x19\0__pgw_refused\0\0\0\0\0\0\0";
 
 impl Session {
     pub(super) fn refuse_query(&mut self, report: &dyn Report, assembly: &mut Assembly<'_>) -> Step {
@@ -28,6 +28,10 @@ impl Session {
     /// Answers a request with an error. With a backend the server is made to fail in its place, so that it skips to Sync
     /// and aborts an open transaction as it would for an error of its own.
     pub(super) fn refuse_with(&mut self, error: Box<[u8]>, refusing: Refusing, assembly: &mut Assembly<'_>) -> Step {
+        self.paid = false;
+        if let Some(tenant) = &self.handle.tenant {
+            tenant.refused.set(tenant.refused.get() + 1);
+        }
         if self.bound.is_some() {
             self.be_busy();
             self.queue.push(Expect::Poison(error), Show::Forward, Owed::default());

@@ -97,7 +97,9 @@ impl Session {
 
     /// The client's next message may be looked at, and what it leads to may be sent.
     fn takes_requests(&self) -> bool {
-        matches!(self.flow, Flow::Open) && self.bound.as_ref().is_none_or(|bound| bound.unsent.is_empty())
+        matches!(self.flow, Flow::Open)
+            && self.bound.as_ref().is_none_or(|bound| bound.unsent.is_empty())
+            && !self.is_stopping()
     }
 
     fn obey(&mut self, signal: Signal) -> Option<Event> {
@@ -115,6 +117,7 @@ impl Session {
             Signal::Reload if self.account.tenant.is_some() && !self.has_place() => {
                 Some(Event::Close(CloseReason::Retired))
             }
+            Signal::OverLimit(limit) => self.end_over(limit),
             Signal::IdleTimeout | Signal::IdleInTransactionTimeout | Signal::Reload => None,
         }
     }

@@ -168,7 +168,7 @@ impl Session {
                     Signal::Reload if self.account.tenant.is_some() && !self.has_place() => {
                         return Poll::Ready(Err(NoBackend::Close(CloseReason::Retired)));
                     }
-                    Signal::IdleTimeout | Signal::IdleInTransactionTimeout | Signal::Reload => {}
+                    Signal::IdleTimeout | Signal::IdleInTransactionTimeout | Signal::Reload | Signal::OverLimit(_) => {}
                 }
             }
             if let Poll::Ready(outcome) = Wait::poll(wait.as_mut(), cx) {
@@ -436,7 +436,7 @@ impl Session {
         self.fatal_as(report, CloseReason::Refused)
     }
 
-    fn fatal_as(&mut self, report: &dyn Report, reason: CloseReason) -> CloseReason {
+    pub(super) fn fatal_as(&mut self, report: &dyn Report, reason: CloseReason) -> CloseReason {
         let error = encode_as(report, Severity::Fatal);
         self.tell(&error);
         reason

@@ -12,6 +12,7 @@ mod front;
 mod guard;
 mod kit;
 mod leaks;
+mod limits;
 mod login;
 mod prepared;
 mod rewriting;

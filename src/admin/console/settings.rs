@@ -18,6 +18,7 @@ use crate::config::{
     PoolSettings, Server, ServerAuth, ServerTls, ServerTlsMode, SessionState, Shard, TlsVersion, User, UserSecret,
     reference,
 };
+pub(super) use tenancy::limits_text;
 use tenancy::{of_tenants, role_keys, tenancy_keys, tenant_keys};
 
 /// Key, value, default, changeable.

@@ -78,6 +78,15 @@ pub(super) fn tenant_keys(list: &mut List, table: &str, tenant: &Tenant) {
         }
     }
     list.add(table, "enabled", RELOAD, enabled);
+    list.template = Some("tenants.NAME.limits");
+    let table = &format!("{table}.limits");
+    for (name, limit) in each_limit(limits) {
+        list.add(table, name, RELOAD, limit.unwrap_or_default());
+    }
+}
+
+/// Names and values; absent: no limit.
+fn each_limit(limits: &Limits) -> [(&'static str, Option<String>); 8] {
     let Limits {
         connections,
         transactions,
@@ -88,18 +97,24 @@ pub(super) fn tenant_keys(list: &mut List, table: &str, tenant: &Tenant) {
         rows,
         bytes,
     } = limits;
-    list.template = Some("tenants.NAME.limits");
-    let table = &format!("{table}.limits");
-    let number = |limit: &Option<u32>| limit.map_or_else(String::new, |limit| limit.to_string());
-    let time = |limit: &Option<std::time::Duration>| limit.map_or_else(String::new, span);
-    list.add(table, "connections", RELOAD, number(connections));
-    list.add(table, "transactions", RELOAD, number(transactions));
-    list.add(table, "statements_per_second", RELOAD, number(statements_per_second));
-    list.add(table, "statement_time", RELOAD, time(statement_time));
-    list.add(table, "transaction_time", RELOAD, time(transaction_time));
-    list.add(table, "idle_in_transaction_time", RELOAD, time(idle_in_transaction_time));
-    list.add(table, "rows", RELOAD, rows.map_or_else(String::new, |rows| rows.to_string()));
-    list.add(table, "bytes", RELOAD, bytes.map_or_else(String::new, |bytes| size(bytes as usize)));
+    let number = |limit: &Option<u32>| limit.map(|limit| limit.to_string());
+    let time = |limit: &Option<std::time::Duration>| limit.map(span);
+    [
+        ("connections", number(connections)),
+        ("transactions", number(transactions)),
+        ("statements_per_second", number(statements_per_second)),
+        ("statement_time", time(statement_time)),
+        ("transaction_time", time(transaction_time)),
+        ("idle_in_transaction_time", time(idle_in_transaction_time)),
+        ("rows", rows.map(|rows| rows.to_string())),
+        ("bytes", bytes.map(|bytes| size(bytes as usize))),
+    ]
+}
+
+/// `transactions=10 statement_time=30s`, for SHOW TENANTS.
+pub fn limits_text(limits: &Limits) -> String {
+    let set = each_limit(limits).into_iter().filter_map(|(name, limit)| Some(format!("{name}={}", limit?)));
+    set.collect::<Vec<_>>().join(" ")
 }
 
 pub(super) fn role_keys(list: &mut List, table: &str, role: &Role) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::settings;
 use super::tables::{Cell, Row, Topic};
 use crate::admin::history::Recent;
-use crate::config::{Config, Database, NodeAddress, PoolMode, SessionState, User};
+use crate::config::{Config, Database, Isolation, NodeAddress, PoolMode, SessionState, Tenant, User};
 use crate::metrics::{BackendInfo, ClientInfo, PoolCounters, PoolInfo, Snapshot};
 
 /// Everything that the tables are drawn from, taken at one moment.
@@ -35,6 +35,7 @@ impl View<'_> {
             Topic::Lists => self.lists(),
             Topic::Databases => self.config.databases.values().map(|database| self.database(database)).collect(),
             Topic::Users => self.config.users.values().map(|user| self.user(user)).collect(),
+            Topic::Tenants => self.config.tenants.values().map(|tenant| self.tenant(tenant)).collect(),
             Topic::Closes => {
                 self.snapshot.closes.iter().map(|(reason, n)| vec![Cell::word(reason), Cell::count(*n)]).collect()
             }
@@ -84,6 +85,7 @@ impl View<'_> {
         vec![
             count("databases", config.databases.len()),
             count("users", config.users.len()),
+            count("tenants", config.tenants.len()),
             count("pools", snapshot.pools.len()),
             count("used_clients", snapshot.clients.len()),
             count("login_clients", clients(snapshot, |client| client.state == crate::metrics::ClientState::Login)),
@@ -93,6 +95,33 @@ impl View<'_> {
             vec![Cell::word("analyses"), Cell::count(snapshot.analyses.entries)],
             vec![Cell::word("analyses_bytes"), Cell::count(snapshot.analyses.bytes)],
         ]
+    }
+
+    fn tenant(&self, tenant: &Tenant) -> Row {
+        let tenancy = self.config.databases.get(&tenant.database).and_then(|database| database.tenancy.as_ref());
+        let isolation = match tenancy.map(|tenancy| &tenancy.isolation) {
+            Some(Isolation::Row(_)) => Cell::word("row"),
+            Some(Isolation::Schema) => Cell::word("schema"),
+            Some(Isolation::Database) => Cell::word("database"),
+            None => Cell::Null,
+        };
+        let known = &self.snapshot.tenants;
+        let info = known.binary_search_by(|info| info.name.cmp(&tenant.name)).map(|at| known[at].clone());
+        let info = info.unwrap_or_default();
+        let mut row = vec![
+            Cell::text(&*tenant.name),
+            Cell::text(&*tenant.database),
+            isolation,
+            Cell::Int(tenant.enabled.into()),
+            Cell::count(info.connections),
+            Cell::count(info.transactions),
+            Cell::count(info.waiting),
+            Cell::count(info.statements),
+            Cell::count(info.refused),
+        ];
+        row.extend(info.limited.map(Cell::count));
+        row.push(Cell::text(settings::limits_text(&tenant.limits)));
+        row
     }
 
     fn database(&self, database: &Database) -> Row {
@@ -232,6 +261,7 @@ fn client(client: &ClientInfo) -> Row {
         Cell::count(client.id),
         client.pin.map_or(Cell::Null, Cell::word),
         Cell::count(client.worker),
+        client.tenant.as_ref().map_or(Cell::Null, |tenant| Cell::text(&**tenant)),
     ]
 }
 

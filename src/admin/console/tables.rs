@@ -58,6 +58,7 @@ pub enum Topic {
     Lists,
     Databases,
     Users,
+    Tenants,
     Closes,
     Config,
     State,
@@ -65,7 +66,7 @@ pub enum Topic {
 }
 
 impl Topic {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Help,
         Self::Pools,
         Self::Clients,
@@ -77,6 +78,7 @@ impl Topic {
         Self::Lists,
         Self::Databases,
         Self::Users,
+        Self::Tenants,
         Self::Closes,
         Self::Config,
         Self::State,
@@ -96,6 +98,7 @@ impl Topic {
             Self::Lists => "LISTS",
             Self::Databases => "DATABASES",
             Self::Users => "USERS",
+            Self::Tenants => "TENANTS",
             Self::Closes => "CLOSES",
             Self::Config => "CONFIG",
             Self::State => "STATE",
@@ -117,6 +120,7 @@ impl Topic {
             Self::Lists => "how many there are of each thing",
             Self::Databases => "the databases that clients can ask for",
             Self::Users => "the users that can log in",
+            Self::Tenants => "the tenants, what they use, and how often they reached a limit",
             Self::Closes => "how many clients ended, by reason",
             Self::Config => "the configuration in force, without its secrets",
             Self::State => "running, paused, draining",
@@ -136,7 +140,10 @@ impl Topic {
                 (Kind::Int4, "cl_idle pool_size"),
                 (Kind::Text, "shard"),
             ]),
-            Self::Clients => [socket_columns(), columns(&[(Kind::Text, "pin"), (Kind::Int4, "worker")])].concat(),
+            Self::Clients => {
+                [socket_columns(), columns(&[(Kind::Text, "pin"), (Kind::Int4, "worker"), (Kind::Text, "tenant")])]
+                    .concat()
+            }
             Self::Servers => [socket_columns(), columns(&[(Kind::Text, "shard"), (Kind::Int4, "worker")])].concat(),
             Self::Stats => [
                 columns(&[(Kind::Text, "database")]),
@@ -166,6 +173,14 @@ impl Topic {
                 (Kind::Int4, "max_user_connections current_connections"),
                 (Kind::Int4, "max_user_client_connections current_client_connections"),
                 (Kind::Text, "server_user session_state valid_until"),
+            ]),
+            Self::Tenants => columns(&[
+                (Kind::Text, "tenant database isolation"),
+                (Kind::Int4, "enabled connections transactions waiting"),
+                (Kind::Int8, "statements refused"),
+                (Kind::Int8, "connections_limited rate_limited statement_time_limited transaction_time_limited"),
+                (Kind::Int8, "idle_in_transaction_time_limited rows_limited bytes_limited"),
+                (Kind::Text, "limits"),
             ]),
             Self::Closes => columns(&[(Kind::Text, "reason"), (Kind::Int8, "count")]),
             Self::Config => columns(&[(Kind::Text, "key value default changeable")]),

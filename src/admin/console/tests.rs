@@ -435,9 +435,9 @@ async fn psql_shows_pools_in_pgbouncers_columns() {
 #[tokio::test]
 async fn psql_shows_clients_with_their_pins() {
     check("SHOW CLIENTS", expect![[r#"
-        type|user|database|replication|state|addr|port|local_addr|local_port|connect_time|request_time|wait|wait_us|close_needed|ptr|link|remote_pid|tls|application_name|prepared_statements|id|pin|worker
-        C|app|billing|none|active|10.1.2.3|50123|||2027-01-31 00:00:00 UTC|2027-01-31 00:00:05 UTC|0|0|0|c7|s3|0|TLSv1.3|invoices|2|7|listen|0
-        C|reports|billing|none|waiting|unix|0|||2027-01-31 00:00:00 UTC||1|250000|0|c8||0|||0|8||1
+        type|user|database|replication|state|addr|port|local_addr|local_port|connect_time|request_time|wait|wait_us|close_needed|ptr|link|remote_pid|tls|application_name|prepared_statements|id|pin|worker|tenant
+        C|app|billing|none|active|10.1.2.3|50123|||2027-01-31 00:00:00 UTC|2027-01-31 00:00:05 UTC|0|0|0|c7|s3|0|TLSv1.3|invoices|2|7|listen|0|acme
+        C|reports|billing|none|waiting|unix|0|||2027-01-31 00:00:00 UTC||1|250000|0|c8||0|||0|8||1|
         (2 rows)
     "#]]).await;
 }
@@ -516,22 +516,28 @@ async fn psql_shows_what_is_configured() {
         reports|2|0|session|0|0|100|1|reports_ro|refuse|2027-01-31 00:00:00 UTC
         (2 rows)
     "#]]).await;
+    check("SHOW TENANTS", expect![[r#"
+        tenant|database|isolation|enabled|connections|transactions|waiting|statements|refused|connections_limited|rate_limited|statement_time_limited|transaction_time_limited|idle_in_transaction_time_limited|rows_limited|bytes_limited|limits
+        acme|billing||1|1|1|0|600|4|0|3|1|0|0|0|0|transactions=10 statement_time=30s
+        (1 row)
+    "#]]).await;
     check(
         "SHOW LISTS",
         expect![[r#"
-        list|items
-        databases|2
-        users|2
-        pools|2
-        used_clients|2
-        login_clients|0
-        pinned_clients|1
-        used_servers|1
-        login_servers|0
-        analyses|40
-        analyses_bytes|81920
-        (10 rows)
-    "#]],
+            list|items
+            databases|2
+            users|2
+            tenants|1
+            pools|2
+            used_clients|2
+            login_clients|0
+            pinned_clients|1
+            used_servers|1
+            login_servers|0
+            analyses|40
+            analyses_bytes|81920
+            (11 rows)
+        "#]],
     )
     .await;
     check(
@@ -610,6 +616,19 @@ async fn psql_shows_the_configuration_without_secrets() {
         databases.billing.shard|main||yes
         databases.billing.server_database|billing||yes
         databases.billing.connections_max|80|80|yes
+        tenants.acme.database|billing||yes
+        tenants.acme.schema|acme||yes
+        tenants.acme.server_user|acme||yes
+        tenants.acme.server_password|<secret>||yes
+        tenants.acme.enabled|true|true|yes
+        tenants.acme.limits.connections|||yes
+        tenants.acme.limits.transactions|10||yes
+        tenants.acme.limits.statements_per_second|||yes
+        tenants.acme.limits.statement_time|30s||yes
+        tenants.acme.limits.transaction_time|||yes
+        tenants.acme.limits.idle_in_transaction_time|||yes
+        tenants.acme.limits.rows|||yes
+        tenants.acme.limits.bytes|||yes
         users.app.password|<secret>||yes
         users.app.cert_cn|||yes
         users.app.databases|||yes
@@ -644,7 +663,7 @@ async fn psql_shows_the_configuration_without_secrets() {
         users.reports.pool.prepared_max|256|256|yes
         users.reports.pool.login_retry_min|250ms|250ms|yes
         users.reports.pool.login_retry_max|10s|10s|yes
-        (76 rows)
+        (89 rows)
     "#]]
     .assert_eq(&shown);
 }
@@ -654,30 +673,31 @@ async fn psql_shows_help_and_hints_at_it() {
     check(
         "SHOW HELP",
         expect![[r#"
-        command|access|description
-        SHOW HELP|viewer|this list
-        SHOW POOLS|viewer|clients and servers of each pool, and who waits
-        SHOW CLIENTS|viewer|each client, its server, and why a server is pinned to it
-        SHOW SERVERS|viewer|each connection to a PostgreSQL server
-        SHOW STATS|viewer|totals since start and averages of the last minute, by database
-        SHOW STATS_TOTALS|viewer|totals since start, by database
-        SHOW STATS_AVERAGES|viewer|averages of the last minute, by database
-        SHOW TOTALS|viewer|totals and averages over all databases
-        SHOW LISTS|viewer|how many there are of each thing
-        SHOW DATABASES|viewer|the databases that clients can ask for
-        SHOW USERS|viewer|the users that can log in
-        SHOW CLOSES|viewer|how many clients ended, by reason
-        SHOW CONFIG|viewer|the configuration in force, without its secrets
-        SHOW STATE|viewer|running, paused, draining
-        SHOW VERSION|viewer|pgwarden's version
-        RELOAD|admin|read the configuration file again; all of it or nothing
-        PAUSE [database]|admin|stop lending servers; returns once none is lent
-        RESUME [database]|admin|end a PAUSE or KILL
-        KILL_CLIENT id|admin|close one client, by its id in SHOW CLIENTS
-        KILL [database]|admin|close all clients and servers, and pause until RESUME
-        SHUTDOWN|admin|let transactions end, then stop
-        (21 rows)
-    "#]],
+            command|access|description
+            SHOW HELP|viewer|this list
+            SHOW POOLS|viewer|clients and servers of each pool, and who waits
+            SHOW CLIENTS|viewer|each client, its server, and why a server is pinned to it
+            SHOW SERVERS|viewer|each connection to a PostgreSQL server
+            SHOW STATS|viewer|totals since start and averages of the last minute, by database
+            SHOW STATS_TOTALS|viewer|totals since start, by database
+            SHOW STATS_AVERAGES|viewer|averages of the last minute, by database
+            SHOW TOTALS|viewer|totals and averages over all databases
+            SHOW LISTS|viewer|how many there are of each thing
+            SHOW DATABASES|viewer|the databases that clients can ask for
+            SHOW USERS|viewer|the users that can log in
+            SHOW TENANTS|viewer|the tenants, what they use, and how often they reached a limit
+            SHOW CLOSES|viewer|how many clients ended, by reason
+            SHOW CONFIG|viewer|the configuration in force, without its secrets
+            SHOW STATE|viewer|running, paused, draining
+            SHOW VERSION|viewer|pgwarden's version
+            RELOAD|admin|read the configuration file again; all of it or nothing
+            PAUSE [database]|admin|stop lending servers; returns once none is lent
+            RESUME [database]|admin|end a PAUSE or KILL
+            KILL_CLIENT id|admin|close one client, by its id in SHOW CLIENTS
+            KILL [database]|admin|close all clients and servers, and pause until RESUME
+            SHUTDOWN|admin|let transactions end, then stop
+            (22 rows)
+        "#]],
     )
     .await;
     check(
