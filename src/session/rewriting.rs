@@ -14,7 +14,7 @@ use crate::config::Rewrite;
 use crate::fault::{Fault, Report, Severity, SqlState};
 use crate::policy::Verdict;
 use crate::rewrite::{self, CannotRewrite, InsertColumn, Plan, Request};
-use crate::sql::{Analysis, StatementKind};
+use crate::sql::Analysis;
 use crate::wire::frame::Parse;
 
 /// Plans of one worker.
@@ -110,12 +110,9 @@ impl Session {
     }
 }
 
-/// Some relation is named, and not by a COPY FROM: that one is turned into inserts.
+/// Some relation is named.
 fn concerns_tables(analysis: &Analysis) -> bool {
-    analysis
-        .statements
-        .iter()
-        .any(|statement| statement.kind != StatementKind::CopyFrom && !statement.relations.is_empty())
+    analysis.statements.iter().any(|statement| !statement.relations.is_empty())
 }
 
 /// The database's catalog has not been read yet.

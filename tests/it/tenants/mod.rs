@@ -33,6 +33,8 @@ enum Wall {
 pub struct Stage {
     pub database: kit::Database,
     pub proxy: Proxy,
+    /// Read again at each reload.
+    _keys: tempfile::TempDir,
 }
 
 /// The tables, with two tenants' rows. What is the other tenant's says so.
@@ -92,8 +94,7 @@ impl Stage {
             }
         }
         let proxy = Proxy::start(config);
-        drop(keys);
-        Self { database, proxy }
+        Self { database, proxy, _keys: keys }
     }
 
     pub fn address(&self) -> SocketAddr {
