@@ -12,15 +12,16 @@ mod protect;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::config::{self, Problem, Problems};
+use crate::config::{self, Loaded, Problem, Problems};
 use crate::demo::{self, DemoError};
 use crate::directory::schema;
+use crate::policy::{UnknownKind, unknown_kinds};
 use crate::proxy::{self, ServeError};
 use crate::scram::Verifier;
 
@@ -247,14 +248,36 @@ fn run(command: Command) -> Exit {
     }
 }
 
+/// Reads a configuration, the names in roles included: which kinds of statements there are is not the file's to know.
+fn load(path: &Path) -> Result<Loaded, Problems> {
+    let loaded = config::load(path)?;
+    let mut problems = Vec::new();
+    for role in loaded.config.roles.values() {
+        for UnknownKind { name, nearest } in unknown_kinds(role) {
+            problems.push(Problem {
+                file: path.to_path_buf(),
+                line: None,
+                key: format!("roles.{}", config::toml_key(&role.name)),
+                found: Some(format!("\"{name}\"")),
+                expected: "kinds of statements in allow and deny".to_owned(),
+                hint: nearest.map_or_else(
+                    || "for example deny = [\"delete\", \"copy_to\"]".to_owned(),
+                    |nearest| format!("did you mean \"{nearest}\"?"),
+                ),
+            });
+        }
+    }
+    if problems.is_empty() { Ok(loaded) } else { Err(Problems(problems)) }
+}
+
 fn serve(file: ConfigFile) -> Exit {
-    let loaded = match config::load(&file.path) {
+    let loaded = match load(&file.path) {
         Ok(loaded) => loaded,
         Err(problems) => return cannot_start(&problems),
     };
     log::start(&loaded.config.log);
     log::warnings(&loaded.warnings);
-    let reload = move || match config::load(&file.path) {
+    let reload = move || match load(&file.path) {
         Ok(loaded) => {
             log::warnings(&loaded.warnings);
             Ok(loaded.config)
@@ -287,7 +310,7 @@ fn cannot_start(problems: &Problems) -> Exit {
 }
 
 fn check(file: &ConfigFile, deny_warnings: bool) -> Exit {
-    let (problems, warnings) = match config::load(&file.path) {
+    let (problems, warnings) = match load(&file.path) {
         Ok(loaded) => (Vec::new(), loaded.warnings),
         Err(Problems(problems)) => (problems, Vec::new()),
     };
@@ -307,7 +330,7 @@ fn check(file: &ConfigFile, deny_warnings: bool) -> Exit {
 }
 
 fn directory(file: &ConfigFile, database: Option<&str>) -> Exit {
-    let config = match config::load(&file.path) {
+    let config = match load(&file.path) {
         Ok(loaded) => loaded.config,
         Err(problems) => return cannot_start(&problems),
     };
