@@ -100,14 +100,22 @@ async fn demo(options: &Options) -> Result<(), DemoError> {
 
     let accounts = Accounts::new(new_password);
     let port = options.port.unwrap_or_else(|| free_port(options.after));
-    let text = config(port, cluster.address(), &accounts, &role_password);
     let program = std::env::current_exe().map_err(io_error("find this program"))?;
-    let files = Files::write(&program, &[(CONFIG, &text), (KEYS, &keys())])?;
+    let keys = keys();
+    let files_with = |port| {
+        let text = config(port, cluster.address(), &accounts, &role_password);
+        Files::write(&program, &[(CONFIG, &text), (KEYS, &keys)])
+    };
+    let files = files_with(port)?;
     let started = Instant::now();
     let protection = protection::protect(&program, &files.config_path(), &cluster)?;
     show(setup_line(&screen, started, &format!("{BILLING_DATABASE} made safe for its tenants by pgwarden protect")))?;
     let started = Instant::now();
-    let proxy = files.start().await?;
+    let proxy = match files.start().await {
+        // Somebody else has taken the usual port since it was looked at: any other one will do.
+        Err(ChildError::Start { .. }) if port == PORT && options.port.is_none() => files_with(0)?.start().await?,
+        started => started?,
+    };
     let addresses = proxy.addresses();
     let what = format!("pgwarden on port {}, transaction pooling", addresses.clients.port());
     show(setup_line(&screen, started, &what))?;

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::{Buf, BufMut};
+use bytes::BufMut;
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -88,6 +88,11 @@ impl Backend {
         let mut rows = Rows::new();
         let mut refused = None;
         loop {
+            let answered = answers.len() == count;
+            if answered && self.held.is_empty() {
+                self.held = Default::default();
+                return Ok(refused.map_or(Ok(answers), Err));
+            }
             let Some(header) =
                 Header::read(&self.held, MESSAGE_MAX)?.filter(|header| header.total() <= self.held.len())
             else {
@@ -100,6 +105,14 @@ impl Backend {
             let message = self.held.split_to(header.total());
             let body = &message[frame::HEADER..];
             match header.tag {
+                // Behind the last answer only what a server says of its own accord: a notification may come at once.
+                tag if answered && !matches!(tag, b'A' | b'N' | b'S') => {
+                    return Err(FrameError::Malformed { tag }.into());
+                }
+                b'Z' => {
+                    self.status = TxStatus::read(body)?;
+                    answers.push(std::mem::take(&mut rows));
+                }
                 b'D' if rows.len() < ROWS_MAX => {
                     let values = frame::data_row(body)?;
                     rows.push(values.into_iter().map(|v| v.map(|v| String::from_utf8_lossy(v).into_owned())).collect());
@@ -114,18 +127,6 @@ impl Backend {
                     });
                 }
                 b'S' => self.note_parameter(body)?,
-                b'Z' => {
-                    self.status = TxStatus::read(body)?;
-                    answers.push(std::mem::take(&mut rows));
-                    if answers.len() < count {
-                        continue;
-                    }
-                    if self.held.has_remaining() {
-                        return Err(FrameError::Malformed { tag: self.held[0] }.into());
-                    }
-                    self.held = Default::default();
-                    return Ok(refused.map_or(Ok(answers), Err));
-                }
                 b'A' if self.aside.len() + message.len() <= MESSAGE_MAX => self.aside.extend_from_slice(&message),
                 // Descriptions and completions say nothing new; notices have no reader here.
                 b'T' | b'C' | b'I' | b'N' | b'1' | b'2' | b'3' => {}

@@ -85,8 +85,8 @@ fn its_commands_work_and_a_signal_ends_it_in_order() {
         let mut demo = Demo::start();
         let commands: Vec<&str> =
             demo.page.lines().filter_map(|line| line.split_once("psql '")).map(|(_, rest)| rest).collect();
-        assert!(commands.len() >= 3, "{}", demo.page);
-        for command in &commands[commands.len() - 3..] {
+        assert!(commands.len() >= 5, "{}", demo.page);
+        for command in &commands[commands.len() - 5..] {
             let dsn = command.trim_end_matches('\'');
             let text = if dsn.ends_with("/pgwarden") { "SHOW VERSION" } else { "SELECT count(*) FROM customers" };
             let psql = Command::new(kit::cluster().program("psql"))

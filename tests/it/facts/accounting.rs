@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
+use crate::kit::ScriptedServer;
+use crate::kit::scripted::answer;
 use crate::rig::Rig;
 use crate::talk::*;
 
@@ -365,4 +367,34 @@ fn a_function_call_is_refused_and_the_session_lives_on() {
     // After an extended error it is discarded like everything else.
     assert_eq!(alice.ask(&[parse("", "SELEKT"), function_call(1598), sync()]), "E(42601) Z(I)");
     assert_eq!(rig.client("bob").query("SELECT 'bob'"), "T(?column?) D(bob) C(SELECT 1) Z(I)");
+}
+
+// 10
+#[test]
+fn a_notification_behind_an_answer_to_the_proxy_itself_reaches_the_client() {
+    let server = ScriptedServer::start(move |session| {
+        session.login()?;
+        let told = [answer::notification(7, "ch", "one"), answer::notification(7, "ch", "two")].concat();
+        loop {
+            let message = session.read()?;
+            let text = String::from_utf8_lossy(&message.body).into_owned();
+            match message.tag {
+                // What the proxy asks to know what the SET has done: half a message more is in the same packet.
+                b'Q' if text.contains("current_setting") => {
+                    session.send(&[answer::one_value("7s"), told[..9].to_vec()].concat())?;
+                    std::thread::sleep(Duration::from_millis(50));
+                    session.send(&told[9..])?;
+                }
+                b'Q' if text.starts_with("SET") => {
+                    session.send(&[answer::command_complete("SET"), answer::ready(b'I')].concat())?;
+                }
+                b'Q' => session.send(&answer::one_value("ok"))?,
+                _ => return Ok(()),
+            }
+        }
+    });
+    let rig = Rig::setup().mode("session").server_at(server.address()).start();
+    let mut alice = rig.client("alice");
+    assert_eq!(alice.query("SET statement_timeout = '7s'"), "C(SET) Z(I)");
+    assert_eq!(alice.query("SELECT 1"), "A(ch=one) A(ch=two) T(value) D(ok) C(SELECT 1) Z(I)");
 }
