@@ -7,13 +7,14 @@
 //! | 4 binary | `cli`, `demo` | arguments, the guided tour |
 //! | 3 life | `session`, `admin`, `proxy` | one client's life; console and metrics; accept, reload, drain |
 //! | 2 resources | `net`, `auth`, `pool`, `audit`, `topology`, `directory`, `guard`, `cluster` | sockets, TLS, login, backends, health |
-//! | 1 decisions | `people`, `sql`, `copy`, `rewrite`, `policy`, `route`, `reply`, `scram`, `seal`, `settings` | pure: no socket, no clock, no tokio |
+//! | 1 decisions | `chain`, `people`, `sql`, `copy`, `rewrite`, `policy`, `route`, `reply`, `scram`, `seal`, `settings` | pure: no socket, no clock, no tokio |
 //! | 0 words | `wire`, `tenant`, `config`, `fault`, `metrics` | protocol, plain validated config, errors |
 #![forbid(unsafe_code)]
 
 pub mod admin;
 pub mod audit;
 pub mod auth;
+pub mod chain;
 pub mod cli;
 pub mod cluster;
 pub mod config;
