@@ -43,6 +43,8 @@ shard = "main"
 server_user = "{BILLING_ROLE}"
 server_password = "{role_password}"
 keys_file = "{KEYS}"
+rewrite = "tables"
+rewrite_tables = ["usage_events"]
 
 [databases.{SANDBOX}]
 shard = "main"

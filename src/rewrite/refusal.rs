@@ -192,7 +192,11 @@ impl Report for CannotRewrite {
     }
 
     fn message(&self) -> Cow<'_, str> {
-        format!("{} ({})", self.text(), self.rule()).into()
+        self.text()
+    }
+
+    fn detail(&self) -> Option<Cow<'_, str>> {
+        Some(format!("Refused by pgwarden, rule {}.", self.rule()).into())
     }
 
     fn hint(&self) -> Option<Cow<'_, str>> {
