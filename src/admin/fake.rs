@@ -260,6 +260,7 @@ fn config() -> Config {
             viewers: vec!["grafana".into()],
             http: Some("127.0.0.1:9187".parse().unwrap()),
         },
+        audit: None,
         log: Log { level: LogLevel::Info, format: LogFormat::Auto, connections: true, disconnections: true },
         shards: BTreeMap::from([("main".into(), Shard { name: "main".into(), primary: node })]),
         tenants: BTreeMap::from([("acme".into(), Arc::new(tenant()))]),

@@ -87,6 +87,7 @@ fn config() -> Config {
         },
         tls: None,
         admin: Admin { database: "pgwarden".into(), admins: vec!["adm".into()], viewers: Vec::new(), http: None },
+        audit: None,
         log: Log { level: LogLevel::Info, format: LogFormat::Auto, connections: false, disconnections: false },
         shards: BTreeMap::new(),
         tenants: Default::default(),

@@ -4,6 +4,7 @@
 //! Goes on after a problem wherever what follows can still be judged, so that one run shows all of them. Reads files that
 //! the configuration names; opens no sockets.
 
+mod audit;
 mod files;
 mod tenancy;
 mod users;
@@ -55,12 +56,13 @@ impl<'a> Checker<'a> {
         let users = self.users(raw, &server, &roles);
         let admin = self.admin(raw, &server);
         let log = log(raw.log.value().unwrap_or(&RawLog::default()));
+        let audit = self.audit(&raw.audit).map(Arc::new);
         self.pools_against_databases(raw, &users, &databases);
         if !self.problems.is_empty() {
             return None;
         }
         let source = self.file.to_path_buf();
-        Some(Config { source, server, tls, admin, log, shards, databases, tenants, roles, users })
+        Some(Config { source, server, tls, admin, log, audit, shards, databases, tenants, roles, users })
     }
 
     fn server(&mut self, raw: &RawServer) -> Server {

@@ -5,6 +5,7 @@
 //! can be compared, cloned and printed (secrets redact themselves).
 
 mod account;
+mod audit;
 mod check;
 mod problem;
 mod raw;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 pub use account::{Account, Mismatch};
+pub use audit::{Audit, CopyTo, Durability, OnFailure, Shipped, Values};
 use check::Checker;
 pub use problem::{Problem, Problems};
 use raw::RawConfig;
@@ -130,6 +132,8 @@ pub struct Config {
     pub tls: Option<ClientTls>,
     pub admin: Admin,
     pub log: Log,
+    /// Absent: nothing is recorded.
+    pub audit: Option<Arc<Audit>>,
     /// Shards by name. The first issue serves exactly one.
     pub shards: BTreeMap<Arc<str>, Shard>,
     /// Databases by the name that clients ask for.

@@ -5,9 +5,13 @@
 use std::net::SocketAddr;
 
 use super::read::{Named, section};
+use super::value::{Column, Origin};
 use super::value::{ContextWord, IsolationWord, KeyText, RewriteWord};
 use super::value::{EnvName, FilePath, Host, Moment, Name, Size, Span, SpanOrZero, Verifier, WeakAuth, Whole};
-use super::{BaseRole, ClientTlsMode, LogFormat, LogLevel, PoolMode, Secret, ServerTlsMode, SessionState, TlsVersion};
+use super::{
+    BaseRole, ClientTlsMode, CopyTo, Durability, LogFormat, LogLevel, OnFailure, PoolMode, Secret, ServerTlsMode,
+    SessionState, Shipped, TlsVersion, Values,
+};
 use crate::tenant::KeyType;
 
 section! {
@@ -17,6 +21,7 @@ section! {
         tls: RawTls,
         admin: RawAdmin,
         log: RawLog,
+        audit: RawAudit,
         pool: RawPool,
         shards: Named<RawShard>,
         databases: Named<RawDatabase>,
@@ -132,6 +137,61 @@ section! {
         connections: bool = "true",
         /// Log each client's end, with its reason.
         disconnections: bool = "true",
+    }
+}
+
+section! {
+    /// The audit stream: a record of everything that clients do, in files that prove to be whole. Without this table nothing
+    /// is recorded. A change needs a restart.
+    struct RawAudit {
+        /// Directory of the log, for it alone. Made where its parent exists. Required.
+        directory: FilePath,
+        /// Name of the log in its checkpoints. Absent: the key's name.
+        origin: Origin,
+        /// What a record has survived before the client hears that its statement ended. `"strict"`: it is on disk.
+        /// `"group"`: the operating system has it; it survives the process, and is on disk within `checkpoint_interval`.
+        /// `"relaxed"`: nothing; a crash may cost the last milliseconds.
+        durability: Durability = r#""group""#,
+        /// While the log cannot be written, statements wait (`"block"`) or fail with SQLSTATE 53100 (`"refuse"`). None is
+        /// executed unrecorded.
+        on_failure: OnFailure = r#""block""#,
+        /// File of the key that signs checkpoints; `pgwarden audit keygen` makes one. Required.
+        key_file: FilePath,
+        /// File of the key that takes over: the log records the change, and both keys sign it. Later put it in `key_file`'s
+        /// place.
+        next_key_file: FilePath,
+        /// A file of records ends when it has so many bytes.
+        segment_size: Size<64, 4_194_304> = r#""256MiB""#,
+        /// A file of records ends when so old. `"0s"`: never for its age.
+        segment_age: SpanOrZero = r#""1d""#,
+        /// Files of records are deleted when they ended so long ago. `"0s"`: never for their age.
+        retention_age: SpanOrZero = r#""0s""#,
+        /// The oldest files of records are deleted while all have more bytes. Absent: never for their size.
+        retention_size: Size<128, 1_073_741_824>,
+        /// What has to be true before a file of records is deleted. `"marker"`: the file `shipped` in the directory holds a
+        /// higher sequence number: the first that is not safe elsewhere yet. `"unneeded"`: nothing.
+        shipped: Shipped = r#""marker""#,
+        /// A checkpoint is signed when records have waited so long for one.
+        checkpoint_interval: Span = r#""1s""#,
+        /// A checkpoint is signed when so many records wait for one.
+        checkpoint_records: Whole<1, 1_000_000_000> = "50000",
+        /// Where checkpoints are sent besides, so that not even the owner of this machine can rewrite the past: a directory
+        /// (`"/mnt/elsewhere"`), an endpoint that takes POST (`"https://example.com/checkpoints"`), a syslog daemon
+        /// (`"syslog:/dev/log"` or, over UDP, `"syslog:10.0.0.5:514"`).
+        checkpoint_copies: Vec<CopyTo> = "[]",
+        /// Records that may wait for the disk, in bytes. When full, statements wait or fail as `on_failure` says.
+        queue_size: Size<64, 1_048_576> = r#""8MiB""#,
+        /// What records say of parameters: `"omit"` nothing but their types, `"hash"` a keyed hash, `"clear"` the value
+        /// (passwords and card numbers never).
+        parameters: Values = r#""omit""#,
+        /// Columns whose values are left out in spite of `parameters`: `"public.invoices.note"`.
+        columns_omit: Vec<Column> = "[]",
+        /// Columns whose values are hashed in spite of `parameters`.
+        columns_hash: Vec<Column> = "[]",
+        /// Columns whose values are shown in spite of `parameters`.
+        columns_clear: Vec<Column> = "[]",
+        /// File of the key of the hashes: 64 hexadecimal digits. Required where anything is hashed.
+        hash_key_file: FilePath,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The file as people write it, and what they are told about it.
 
+mod audit;
 mod files;
 mod relations;
 mod tenancy;

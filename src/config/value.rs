@@ -13,7 +13,8 @@ use toml::de::DeValue;
 use super::problem::{any_of, nearest, quoted};
 use super::read::{Mismatch, Scalar, valid_name};
 use super::{
-    BaseRole, ClientTlsMode, LogFormat, LogLevel, Permit, PoolMode, Secret, ServerTlsMode, SessionState, TlsVersion,
+    BaseRole, ClientTlsMode, CopyTo, Durability, LogFormat, LogLevel, OnFailure, Permit, PoolMode, Secret,
+    ServerTlsMode, SessionState, Shipped, TlsVersion, Values,
 };
 use crate::tenant::KeyType;
 
@@ -528,6 +529,84 @@ impl Scalar for KeyText {
     }
 }
 
+/// A log's name in its checkpoints, which a key's name can be too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Origin(pub Arc<str>);
+
+impl Scalar for Origin {
+    fn accepts() -> String {
+        "a name of 1 to 200 bytes without spaces and plus signs".to_owned()
+    }
+
+    fn example() -> &'static str {
+        r#""example.com/audit""#
+    }
+
+    fn parse(value: &DeValue<'_>) -> Result<Self, Mismatch> {
+        let fits = |text: &str| {
+            (1..=200).contains(&text.len()) && !text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '+')
+        };
+        match value {
+            DeValue::String(text) if fits(text) => Ok(Self(Arc::from(text.as_ref()))),
+            _ => Err(Mismatch::default()),
+        }
+    }
+}
+
+/// A column by its schema, table and name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Column(pub Arc<str>);
+
+impl Scalar for Column {
+    fn accepts() -> String {
+        "a column as schema.table.column".to_owned()
+    }
+
+    fn example() -> &'static str {
+        r#""public.invoices.note""#
+    }
+
+    fn parse(value: &DeValue<'_>) -> Result<Self, Mismatch> {
+        let fits = |text: &str| text.split('.').count() == 3 && text.split('.').all(|name| valid_name(name).is_ok());
+        match value {
+            DeValue::String(text) if fits(text) => Ok(Self(Arc::from(text.as_ref()))),
+            _ => Err(Mismatch::default()),
+        }
+    }
+}
+
+impl Scalar for CopyTo {
+    fn accepts() -> String {
+        "a directory's path, an http:// or https:// URL, or syslog: with a path or an address and port".to_owned()
+    }
+
+    fn example() -> &'static str {
+        r#""/mnt/elsewhere""#
+    }
+
+    fn parse(value: &DeValue<'_>) -> Result<Self, Mismatch> {
+        let DeValue::String(text) = value else { return Err(Mismatch::default()) };
+        if text.chars().any(char::is_control) {
+            return Err(Mismatch::default());
+        }
+        if let Some(rest) = text.strip_prefix("syslog:") {
+            if rest.starts_with('/') {
+                return Ok(Self::SyslogUnix(PathBuf::from(rest)));
+            }
+            let address = rest.parse().map_err(|_| Mismatch::note("an IP address and a port, or an absolute path"))?;
+            return Ok(Self::SyslogUdp(address));
+        }
+        let has_host = |scheme| text.strip_prefix(scheme).is_some_and(|rest: &str| !rest.is_empty());
+        if (has_host("http://") || has_host("https://")) && !text.contains(char::is_whitespace) {
+            return Ok(Self::Http(Arc::from(text.as_ref())));
+        }
+        if text.starts_with('/') {
+            return Ok(Self::Directory(PathBuf::from(text.as_ref())));
+        }
+        Err(Mismatch::note("paths are absolute here"))
+    }
+}
+
 impl From<bool> for Permit {
     fn from(accept: bool) -> Self {
         if accept { Self::Accept } else { Self::Refuse }
@@ -581,6 +660,10 @@ choice!(
     "require" => Self::Require,
     "verify-full" => Self::VerifyFull,
 );
+choice!(Durability, "group" => Self::Group, "strict" => Self::Strict, "relaxed" => Self::Relaxed);
+choice!(OnFailure, "block" => Self::Block, "refuse" => Self::Refuse);
+choice!(Shipped, "marker" => Self::Marker, "unneeded" => Self::Unneeded);
+choice!(Values, "omit" => Self::Omit, "hash" => Self::Hash, "clear" => Self::Clear);
 choice!(WeakAuth, "md5" => Self::Md5, "cleartext" => Self::Cleartext);
 choice!(IsolationWord, "row" => Self::Row, "schema" => Self::Schema, "database" => Self::Database);
 choice!(ContextWord, "sealed" => Self::Sealed, "setting" => Self::Setting);

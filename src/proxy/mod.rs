@@ -379,6 +379,7 @@ fn refuse_what_needs_a_restart(before: &Config, after: &Config) -> Result<(), Ve
         ("server.cancels_max", old.cancels_max != new.cancels_max),
         ("admin.http", before.admin.http != after.admin.http),
         ("log", before.log != after.log),
+        ("audit", before.audit != after.audit),
     ];
     let problems: Vec<_> = fixed
         .into_iter()

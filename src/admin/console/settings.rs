@@ -3,6 +3,8 @@
 //! Each table of the configuration is taken apart by name: a key that is added there must be listed here, or be left out in
 //! plain sight. Passwords and verifiers appear as `<secret>`, whatever they are.
 
+#[path = "settings_audit.rs"]
+mod audit;
 #[path = "settings_tenancy.rs"]
 mod tenancy;
 
@@ -18,12 +20,13 @@ use crate::config::{
     PoolSettings, Server, ServerAuth, ServerTls, ServerTlsMode, SessionState, Shard, TlsVersion, User, UserSecret,
     reference,
 };
+use audit::audit_keys;
 pub(super) use tenancy::limits_text;
 use tenancy::{of_tenants, role_keys, tenancy_keys, tenant_keys};
 
 /// Key, value, default, changeable.
 pub fn rows(config: &Config) -> Vec<Row> {
-    let Config { source, server, tls, admin, log, shards, databases, tenants, roles, users } = config;
+    let Config { source, server, tls, admin, log, audit, shards, databases, tenants, roles, users } = config;
     let mut list = List { rows: Vec::new(), defaults: reference::defaults(), template: None };
     let source = Cell::text(source.display().to_string());
     list.rows.push(vec![Cell::word("config_file"), source, Cell::Null, Cell::word(AT_START)]);
@@ -33,6 +36,9 @@ pub fn rows(config: &Config) -> Vec<Row> {
     }
     admin_keys(&mut list, admin);
     log_keys(&mut list, log);
+    if let Some(audit) = audit {
+        audit_keys(&mut list, audit);
+    }
     for (name, Shard { name: _, primary }) in shards {
         list.template = Some("shards.NAME.primary");
         node_keys(&mut list, &format!("shards.{name}.primary"), primary);
