@@ -1,11 +1,26 @@
 //! The audit stream's seam: a [`Ticket`] is opened before a byte of a statement leaves and closes on every path, drop
 //! included. This issue's sink counts; the stream of records comes with the audit issue.
 
+mod control;
+mod copies;
+mod recover;
+mod retention;
+pub mod segment;
+pub mod stream;
+#[cfg(test)]
+mod tests;
+mod writer;
+
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+pub use control::RECORD_VERSION;
+pub use copies::COPIES;
+pub use recover::{OpenError, TORN};
+pub use stream::{Figures, NotWritable, State, Stream};
 
 use crate::policy::Admitted;
 

@@ -1,0 +1,165 @@
+//! The log's records about itself: start and stop, gaps, changes of keys, deleted segments, copies that failed.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use crate::chain::{KeyId, Time};
+
+/// Version of the records' fields.
+pub const RECORD_VERSION: u32 = 1;
+
+/// A record of the log's own.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Control {
+    /// A process has opened the log. `clean`: the one before closed it.
+    Start {
+        clean: bool,
+        key: KeyId,
+    },
+    Stop,
+    /// Bytes at the end that were no whole record, after a crash. They are in `file`.
+    Torn {
+        bytes: u64,
+        file: String,
+    },
+    /// The log could not be written for a while. `lost`: records that are missing; `refused`: statements that were not run.
+    Outage {
+        since: SystemTime,
+        error: String,
+        lost: u64,
+        refused: u64,
+    },
+    /// Checkpoints are signed with another key from the next one on, which both sign.
+    KeyChange {
+        old: KeyId,
+        new: KeyId,
+        new_public: String,
+    },
+    /// Retention is about to delete the segment with these records.
+    SegmentDeleted {
+        first: u64,
+        records: u64,
+        reason: &'static str,
+    },
+    CopyFailed {
+        target: String,
+        error: String,
+    },
+    CopyRestored {
+        target: String,
+        missed: u64,
+    },
+}
+
+impl Control {
+    /// Appends the fields after the sequence number. `mono`: time since the stream was opened.
+    pub fn write(&self, mono: Duration, out: &mut Vec<u8>) {
+        let (kind, rest) = self.fields();
+        let (time, mono) = (now(), mono.as_micros());
+        let head = format!("\"v\":{RECORD_VERSION},\"time\":\"{time}\",\"mono\":{mono},\"kind\":\"{kind}\"");
+        out.extend_from_slice(head.as_bytes());
+        for (key, value) in rest.as_object().into_iter().flatten() {
+            out.extend_from_slice(format!(",\"{key}\":{value}").as_bytes());
+        }
+    }
+
+    fn fields(&self) -> (&'static str, Value) {
+        match self {
+            Self::Start { clean, key } => {
+                let version = env!("CARGO_PKG_VERSION");
+                (
+                    "start",
+                    json!({"clean": clean, "pid": std::process::id(), "version": version, "key": key.to_string()}),
+                )
+            }
+            Self::Stop => ("stop", json!({})),
+            Self::Torn { bytes, file } => ("gap", json!({"reason": "torn", "bytes": bytes, "file": file})),
+            Self::Outage { since, error, lost, refused } => {
+                let kind = if *lost > 0 { "gap" } else { "recovered" };
+                let since = time(*since).to_string();
+                let reason = "not_writable";
+                (kind, json!({"reason": reason, "since": since, "error": error, "lost": lost, "refused": refused}))
+            }
+            Self::KeyChange { old, new, new_public } => {
+                let (old, new) = (old.to_string(), new.to_string());
+                ("key_change", json!({"old_key": old, "new_key": new, "new_public_key": new_public}))
+            }
+            Self::SegmentDeleted { first, records, reason } => {
+                ("segment_deleted", json!({"first": first, "records": records, "reason": reason}))
+            }
+            Self::CopyFailed { target, error } => ("checkpoint_copy_failed", json!({"target": target, "error": error})),
+            Self::CopyRestored { target, missed } => {
+                ("checkpoint_copy_restored", json!({"target": target, "missed": missed}))
+            }
+        }
+    }
+}
+
+/// What every record begins with.
+pub(super) fn begin(out: &mut Vec<u8>, seq: u64) {
+    out.extend_from_slice(b"{\"seq\":");
+    decimal(out, seq);
+    out.push(b',');
+}
+
+fn decimal(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+pub(super) fn now() -> Time {
+    time(SystemTime::now())
+}
+
+/// Before 1970 counts as 1970.
+pub(super) fn time(moment: SystemTime) -> Time {
+    let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time { micros: u64::try_from(since.as_micros()).unwrap_or(u64::MAX) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(seq: u64, control: &Control) -> Value {
+        let mut line = Vec::new();
+        begin(&mut line, seq);
+        control.write(Duration::from_micros(7), &mut line);
+        line.push(b'}');
+        assert!(line.starts_with(format!("{{\"seq\":{seq},\"v\":1,").as_bytes()), "{}", String::from_utf8_lossy(&line));
+        assert!(!line.contains(&b'\n'));
+        serde_json::from_slice(&line).expect("one JSON object")
+    }
+
+    #[test]
+    fn records_are_json_whatever_they_say() {
+        let key = KeyId([0, 1, 0xab, 255]);
+        let nasty = "a\"b\\c\nd\u{0}";
+        let outage = |lost| Control::Outage { since: UNIX_EPOCH, error: nasty.to_owned(), lost, refused: 2 };
+        let start = written(0, &Control::Start { clean: true, key });
+        assert_eq!((&start["kind"], &start["key"], &start["mono"]), (&json!("start"), &json!("0001abff"), &json!(7)));
+        assert_eq!(written(u64::MAX, &Control::Stop)["seq"], json!(u64::MAX));
+        assert_eq!(written(10, &outage(0))["kind"], json!("recovered"));
+        let gap = written(11, &outage(3));
+        assert_eq!((&gap["kind"], &gap["lost"], &gap["error"]), (&json!("gap"), &json!(3), &json!(nasty)));
+        let deleted = Control::SegmentDeleted { first: 5, records: 6, reason: "age" };
+        assert_eq!(written(12, &deleted)["records"], json!(6));
+        let torn = Control::Torn { bytes: 9, file: "torn-1-2".to_owned() };
+        assert_eq!(written(13, &torn)["reason"], json!("torn"));
+        let change = Control::KeyChange { old: key, new: key, new_public: "k".to_owned() };
+        assert_eq!(written(14, &change)["kind"], json!("key_change"));
+        let failed = Control::CopyFailed { target: nasty.to_owned(), error: nasty.to_owned() };
+        assert_eq!(written(15, &failed)["target"], json!(nasty));
+        assert_eq!(written(16, &Control::CopyRestored { target: nasty.to_owned(), missed: 4 })["missed"], json!(4));
+    }
+}

@@ -1,0 +1,121 @@
+//! Deleting finished segments that are old or too many, and only those that are safe elsewhere.
+//!
+//! The record that says so is on disk before a file is gone. What proves the rest of the log stays: the manifest's line, and
+//! the segment's last checkpoint.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::control::{Control, now};
+use super::recover::Log;
+use super::segment::{Finished, SHIPPED, checkpoints_path, options, records_path, sync_directory};
+use super::stream::Shared;
+use crate::chain::{Time, notes};
+use crate::config::{self, Shipped};
+
+pub(super) struct Retention {
+    age: Duration,
+    size: Option<u64>,
+    shipped: Shipped,
+    /// A segment whose deletion was recorded, with the sequence number that the record is below.
+    announced: Option<(Finished, u64)>,
+    looked: Option<Instant>,
+    warned: bool,
+}
+
+/// How often segments are looked at.
+const LOOK: Duration = Duration::from_secs(5);
+
+impl Retention {
+    pub fn new(config: &config::Audit) -> Self {
+        Self {
+            age: config.retention_age,
+            size: config.retention_size,
+            shipped: config.shipped,
+            announced: None,
+            looked: None,
+            warned: false,
+        }
+    }
+
+    /// Announces the oldest segment that is due, or deletes the one that was announced.
+    pub fn delete(&mut self, log: &mut Log, shared: &Shared) -> io::Result<()> {
+        if let Some((segment, below)) = &self.announced {
+            if shared.counts.synced.load(Ordering::Acquire) < *below {
+                return Ok(());
+            }
+            remove(log, segment)?;
+            shared.counts.segments.store(log.finished.len() as u64 + 1, Ordering::Release);
+            tracing::info!(first = segment.first, records = segment.records, "a segment of the audit log was deleted");
+            self.announced = None;
+            self.looked = None;
+        }
+        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+            return Ok(());
+        }
+        self.looked = Some(Instant::now());
+        let due = self.due(log);
+        let safe = match self.shipped {
+            Shipped::Unneeded => u64::MAX,
+            Shipped::Marker => marker(log),
+        };
+        let held = due.iter().filter(|(segment, _)| segment.end() > safe).count();
+        shared.counts.unshipped.store(held as u64, Ordering::Release);
+        if held > 0 && !self.warned {
+            tracing::warn!(segments = held, "segments of the audit log are due for deletion, but not shipped");
+        }
+        self.warned = held > 0;
+        let Some((segment, reason)) = due.first().filter(|(segment, _)| segment.end() <= safe) else { return Ok(()) };
+        shared.control(&Control::SegmentDeleted { first: segment.first, records: segment.records, reason });
+        self.announced = Some((segment.clone(), shared.appended()));
+        Ok(())
+    }
+
+    /// Segments to delete, oldest first, and why.
+    fn due(&self, log: &Log) -> Vec<(Finished, &'static str)> {
+        let mut bytes = log.segment.size() + log.finished.iter().map(|segment| segment.bytes).sum::<u64>();
+        let mut due = Vec::new();
+        let now = now();
+        for segment in &log.finished {
+            let closed = segment.closed.parse::<Time>().map_or(now, |time| time);
+            let old =
+                !self.age.is_zero() && Duration::from_micros(now.micros.saturating_sub(closed.micros)) >= self.age;
+            let too_many = self.size.is_some_and(|max| bytes > max);
+            if !old && !too_many {
+                break;
+            }
+            bytes -= segment.bytes;
+            due.push((segment.clone(), if old { "age" } else { "size" }));
+        }
+        due
+    }
+}
+
+/// Everything below is safe elsewhere; nothing where the marker cannot be read.
+fn marker(log: &Log) -> u64 {
+    let text = fs::read_to_string(log.directory.join(SHIPPED)).unwrap_or_default();
+    text.trim().parse().unwrap_or(0)
+}
+
+fn remove(log: &mut Log, segment: &Finished) -> io::Result<()> {
+    let path = checkpoints_path(&log.directory, segment.first);
+    let file = fs::read(&path)?;
+    let (whole, _) = notes(&file);
+    if let [_, .., last] = whole.as_slice() {
+        let shorter = path.with_extension("checkpoints-new");
+        let mut out = options().create(true).truncate(true).open(&shorter)?;
+        out.write_all(last)?;
+        out.write_all(b"\n")?;
+        out.sync_all()?;
+        fs::rename(&shorter, &path)?;
+    }
+    match fs::remove_file(records_path(&log.directory, segment.first)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    sync_directory(&log.directory)?;
+    log.finished.retain(|other| other.first != segment.first);
+    Ok(())
+}

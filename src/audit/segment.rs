@@ -1,0 +1,290 @@
+//! The log's files: what they are called, and how bytes get to their ends.
+//!
+//! Every file is written at offsets that we keep, never "at the end": a write that failed half way is done again from the
+//! last byte that is known to be on disk, with the bytes that memory still has. A line is therefore never left torn inside
+//! the log, whatever failed.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::chain::{Frontier, Hash};
+
+/// Lines of finished segments.
+pub const MANIFEST: &str = "manifest.jsonl";
+
+/// Held by the process that writes the log.
+pub const LOCK: &str = "lock";
+
+/// The first sequence number that is not safe elsewhere yet, written by whoever ships the log.
+pub const SHIPPED: &str = "shipped";
+
+const RECORDS: &str = "log";
+const CHECKPOINTS: &str = "checkpoints";
+
+/// A finished segment, as its line in the manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finished {
+    /// Sequence number of its first record.
+    pub first: u64,
+    pub records: u64,
+    pub bytes: u64,
+    /// SHA-256 of the file, in hexadecimal digits.
+    pub sha256: String,
+    /// Root of the tree over all records up to its end, in base64.
+    pub root: String,
+    /// The perfect trees under that root (`Frontier::peaks`): where the next segment goes on.
+    pub peaks: Vec<String>,
+    /// When it was finished: RFC 3339.
+    pub closed: String,
+}
+
+impl Finished {
+    /// Sequence number after its last record.
+    pub fn end(&self) -> u64 {
+        self.first.saturating_add(self.records)
+    }
+
+    /// The tree at its end; `None` where the line's parts do not fit each other.
+    pub fn frontier(&self) -> Option<Frontier> {
+        let peaks: Option<Vec<Hash>> = self.peaks.iter().map(|peak| peak.parse().ok()).collect();
+        let frontier = Frontier::from_parts(self.end(), peaks?)?;
+        (frontier.root().to_string() == self.root).then_some(frontier)
+    }
+}
+
+/// The file of a segment's records.
+pub fn records_path(directory: &Path, first: u64) -> PathBuf {
+    directory.join(format!("{first:020}.{RECORDS}"))
+}
+
+/// The file of the checkpoints that were signed while a segment was written.
+pub fn checkpoints_path(directory: &Path, first: u64) -> PathBuf {
+    directory.join(format!("{first:020}.{CHECKPOINTS}"))
+}
+
+/// The first sequence numbers of the segments whose records are there, in order.
+pub fn segments(directory: &Path) -> io::Result<Vec<u64>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let stem = name.to_str().and_then(|name| name.strip_suffix(".log"));
+        found.extend(stem.filter(|stem| stem.len() == 20).and_then(|stem| stem.parse::<u64>().ok()));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Makes the directory, for its owner only, unless it is there.
+pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
+        other => other,
+    }
+}
+
+/// Makes what was created in or removed from a directory survive a power failure.
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+pub(super) fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    options
+}
+
+/// A file that only grows, in whole pieces: what a failed write left behind its end is cut before the next.
+#[derive(Debug)]
+pub(super) struct Journal {
+    file: File,
+    length: u64,
+    dirty: bool,
+}
+
+impl Journal {
+    /// Opens a file, made if it is not there, whose first `length` bytes count.
+    pub fn open(path: &Path, length: u64) -> io::Result<Self> {
+        let file = options().create(true).truncate(false).open(path)?;
+        let dirty = file.metadata()?.len() != length;
+        Ok(Self { file, length, dirty })
+    }
+
+    pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.dirty {
+            self.file.set_len(self.length)?;
+        }
+        self.dirty = true;
+        self.file.write_all_at(bytes, self.length)?;
+        self.length += bytes.len() as u64;
+        self.dirty = false;
+        Ok(())
+    }
+
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+/// The segment that is being written.
+#[derive(Debug)]
+pub(super) struct Segment {
+    path: PathBuf,
+    file: File,
+    pub first: u64,
+    pub records: u64,
+    /// Bytes on disk for certain.
+    synced: u64,
+    /// Bytes that the operating system has.
+    written: u64,
+    /// Bytes after `synced`, written or not: after a failed sync nobody knows what the disk has of them.
+    unsynced: Vec<u8>,
+    pub checkpoints: Journal,
+}
+
+impl Segment {
+    /// Begins an empty one. One that was begun before and got no record is taken.
+    pub fn create(directory: &Path, first: u64) -> io::Result<Self> {
+        let path = records_path(directory, first);
+        let file = options().create(true).truncate(false).open(&path)?;
+        if file.metadata()?.len() != 0 {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the next segment's file has records already"));
+        }
+        let segment = Self::open(directory, path, file, first, 0, 0, 0)?;
+        sync_directory(directory)?;
+        Ok(segment)
+    }
+
+    /// Goes on with one that has so many records and bytes, all on disk, and so many bytes of checkpoints.
+    pub fn resume(directory: &Path, first: u64, records: u64, bytes: u64, checkpoints: u64) -> io::Result<Self> {
+        let path = records_path(directory, first);
+        let file = options().open(&path)?;
+        Self::open(directory, path, file, first, records, bytes, checkpoints)
+    }
+
+    fn open(
+        directory: &Path,
+        path: PathBuf,
+        file: File,
+        first: u64,
+        records: u64,
+        bytes: u64,
+        checkpoints: u64,
+    ) -> io::Result<Self> {
+        let checkpoints = Journal::open(&checkpoints_path(directory, first), checkpoints)?;
+        Ok(Self { path, file, first, records, synced: bytes, written: bytes, unsynced: Vec::new(), checkpoints })
+    }
+
+    /// Takes whole lines, to be written by `write`.
+    pub fn push(&mut self, lines: &[u8], records: u64) {
+        self.unsynced.extend_from_slice(lines);
+        self.records += records;
+    }
+
+    /// Hands everything to the operating system. Can be repeated after an error.
+    pub fn write(&mut self) -> io::Result<()> {
+        while self.written < self.size() {
+            let start = usize::try_from(self.written - self.synced).expect("bytes in memory");
+            match self.file.write_at(&self.unsynced[start..], self.written) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => self.written += count as u64,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings everything to disk. After an error, `write` does all again that is not there for certain: the system may have
+    /// dropped it and said so only once.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.write()?;
+        if self.synced == self.written {
+            return Ok(());
+        }
+        if let Err(error) = self.file.sync_data() {
+            self.written = self.synced;
+            return Err(error);
+        }
+        self.synced = self.written;
+        self.unsynced.clear();
+        if self.unsynced.capacity() > SPARE_MAX {
+            self.unsynced = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Bytes, those included that are in memory only.
+    pub fn size(&self) -> u64 {
+        self.synced + self.unsynced.len() as u64
+    }
+
+    pub fn unsynced_bytes(&self) -> usize {
+        self.unsynced.len()
+    }
+
+    /// Whether the file is still where it was made. Writing to a file that nobody can find succeeds.
+    pub fn is_in_place(&self) -> io::Result<bool> {
+        let (there, ours) = (fs::metadata(&self.path)?, self.file.metadata()?);
+        Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino()) && there.len() == self.written)
+    }
+}
+
+/// Memory that is kept between syncs.
+const SPARE_MAX: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_cuts_what_a_failed_write_left() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("journal");
+        fs::write(&path, "whole\ntorn").expect("a file");
+        let mut journal = Journal::open(&path, 6).expect("open");
+        journal.append(b"x\n").expect("append");
+        journal.append(b"y\n").expect("append");
+        assert_eq!(fs::read_to_string(&path).expect("text"), "whole\nx\ny\n");
+    }
+
+    #[test]
+    fn a_segment_is_found_out_of_place() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut segment = Segment::create(dir.path(), 7).expect("a segment");
+        assert_eq!(segments(dir.path()).expect("names"), [7]);
+        segment.push(b"{}\n", 1);
+        segment.sync().expect("sync");
+        assert!(segment.is_in_place().expect("metadata"));
+        let path = records_path(dir.path(), 7);
+        fs::rename(&path, dir.path().join("elsewhere")).expect("rename");
+        assert!(segment.is_in_place().is_err());
+        fs::write(&path, "{}\n").expect("another file");
+        assert!(!segment.is_in_place().expect("metadata"));
+        fs::rename(dir.path().join("elsewhere"), &path).expect("rename");
+        assert!(segment.is_in_place().expect("metadata"));
+        fs::write(&path, "").expect("cut");
+        assert!(!segment.is_in_place().expect("metadata"));
+    }
+
+    #[test]
+    fn a_manifest_line_says_where_the_tree_goes_on() {
+        let mut frontier = Frontier::new();
+        for i in 0..11u8 {
+            frontier.append(crate::chain::leaf_hash(&[i]));
+        }
+        let peaks: Vec<String> = frontier.peaks().iter().map(Hash::to_string).collect();
+        let root = frontier.root().to_string();
+        let line =
+            Finished { first: 4, records: 7, bytes: 1, sha256: String::new(), root, peaks, closed: String::new() };
+        assert_eq!(line.frontier(), Some(frontier));
+        assert_eq!(Finished { records: 6, ..line.clone() }.frontier(), None);
+        let mut other = line.clone();
+        other.peaks.reverse();
+        assert_eq!(other.frontier(), None);
+    }
+}

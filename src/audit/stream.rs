@@ -1,0 +1,562 @@
+//! The way records take into the log: a queue that workers append to, and what they can ask about its state.
+//!
+//! Workers copy a record's bytes under a lock that is held for nothing else; the order in which they get it is the order of
+//! the log. One thread (`writer`) takes what is there, writes it and says how far it is. Nothing here waits: a session that
+//! has to wait leaves its waker.
+//!
+//! Invariants: sequence numbers have no holes and depend on no clock; what was refused was not appended; the queue is
+//! bounded. A panic in a worker's closure leaves no half record, and one in the writer leaves a log that refuses everything.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::thread::{self, JoinHandle, Thread};
+use std::time::{Duration, Instant, SystemTime};
+
+use thiserror::Error;
+
+use super::control::{self, Control};
+use super::copies::Copies;
+use super::recover::{self, OpenError};
+use super::writer::Writer;
+use crate::config::{self, Durability};
+
+/// The log as sessions know it. Clones share it.
+#[derive(Clone)]
+pub struct Stream {
+    shared: Arc<Shared>,
+}
+
+/// Whether records can be appended now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    Writing,
+    /// The last attempt to write failed; the writer keeps trying.
+    Failed {
+        since: SystemTime,
+        error: Arc<str>,
+    },
+    /// The writer does not keep up.
+    Full,
+}
+
+/// Why a record was not appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum NotWritable {
+    #[error("the audit log cannot be written")]
+    Failed,
+    #[error("the audit log's queue is full")]
+    Full,
+    #[error("the audit log is closed")]
+    Closed,
+}
+
+/// What the log has done since it was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figures {
+    pub state: State,
+    /// Records before which the operating system has all, and before which the disk has all. All counts of records are of
+    /// the whole log, earlier processes included.
+    pub appended: u64,
+    pub written: u64,
+    pub synced: u64,
+    /// Records that the newest checkpoint covers.
+    pub covered: u64,
+    /// Bytes that wait for the writer.
+    pub queue_bytes: u64,
+    /// How long the last sync took, and all of them.
+    pub last_sync: Duration,
+    pub sync_time: Duration,
+    pub syncs: u64,
+    /// Writes by how many records they had: 1, 2, up to 4, up to 8 and so on; the last has all above.
+    pub groups: [u64; GROUPS],
+    /// Bytes written since the start.
+    pub bytes: u64,
+    /// Files of records, the current one included.
+    pub segments: u64,
+    pub checkpoints: u64,
+    /// Times that the log became unwritable.
+    pub failures: u64,
+    /// Records refused to sessions, and outcomes that were lost. Each of the latter is counted by a record, too.
+    pub refused: u64,
+    pub lost: u64,
+    pub copies_failed: u64,
+    /// Finished segments that are due for deletion but not shipped.
+    pub unshipped: u64,
+}
+
+pub const GROUPS: usize = 14;
+
+/// How long `shutdown` waits for the writer.
+const SHUTDOWN_TIME: Duration = Duration::from_secs(10);
+
+/// What outcomes may take beyond the queue, as a multiple of it: statements that were let through end in any case.
+const RESERVE: usize = 4;
+
+pub(super) struct Shared {
+    queue: Mutex<Queue>,
+    queue_max: usize,
+    durability: Durability,
+    pub counts: Counts,
+    /// Set while the writer cannot write. Under the queue's lock as `Queue::failed`, too.
+    failure: Mutex<Option<(SystemTime, Arc<str>)>>,
+    waiters: Mutex<Waiters>,
+    /// How deep the writer sleeps.
+    sleep: AtomicU8,
+    /// Somebody waits for a record to be settled.
+    wanted: AtomicBool,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    thread: std::sync::OnceLock<Thread>,
+    started: Instant,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// Lines, of which the first `whole` bytes are complete ones.
+    bytes: Vec<u8>,
+    whole: usize,
+    /// Length of each line, its newline included.
+    lengths: Vec<u32>,
+    next: u64,
+    failed: bool,
+    closed: bool,
+    lost: u64,
+    refused: u64,
+}
+
+#[derive(Default)]
+struct Waiters {
+    settled: Vec<(u64, Waker)>,
+    writable: Vec<Waker>,
+}
+
+#[derive(Default)]
+pub(super) struct Counts {
+    pub written: AtomicU64,
+    pub synced: AtomicU64,
+    pub covered: AtomicU64,
+    pub last_sync_micros: AtomicU64,
+    pub sync_micros: AtomicU64,
+    pub syncs: AtomicU64,
+    pub groups: [AtomicU64; GROUPS],
+    pub bytes: AtomicU64,
+    pub segments: AtomicU64,
+    pub checkpoints: AtomicU64,
+    pub failures: AtomicU64,
+    pub copies_failed: AtomicU64,
+    pub unshipped: AtomicU64,
+}
+
+const AWAKE: u8 = 0;
+/// For a moment, to let records gather.
+const NAPPING: u8 = 1;
+/// Until somebody appends.
+const ASLEEP: u8 = 2;
+
+/// Lines that the writer took.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub bytes: Vec<u8>,
+    pub lengths: Vec<u32>,
+}
+
+/// What could not be appended while the log failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shortfall {
+    pub lost: u64,
+    pub refused: u64,
+}
+
+/// How far the queue may fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Statement,
+    Outcome,
+    Control,
+}
+
+impl Stream {
+    /// Opens the log, or begins one where there is none, and starts its writer.
+    ///
+    /// # Errors
+    /// Another process has it, it cannot be read or written, or it is not whole: then nothing was changed.
+    pub fn open(config: &config::Audit) -> Result<Self, OpenError> {
+        let (log, first_records) = recover::open(config)?;
+        let queue = Queue { next: log.frontier.size(), ..Queue::default() };
+        let shared = Arc::new(Shared {
+            queue: Mutex::new(queue),
+            queue_max: config.queue_size,
+            durability: config.durability,
+            counts: Counts::default(),
+            failure: Mutex::new(None),
+            waiters: Mutex::new(Waiters::default()),
+            sleep: AtomicU8::new(AWAKE),
+            wanted: AtomicBool::new(false),
+            writer: Mutex::new(None),
+            thread: std::sync::OnceLock::new(),
+            started: Instant::now(),
+        });
+        for counter in [&shared.counts.written, &shared.counts.synced] {
+            counter.store(log.frontier.size(), Ordering::Release);
+        }
+        for control in &first_records {
+            shared.control(control);
+        }
+        let copies = Copies::start(&config.checkpoint_copies, &shared).map_err(OpenError::Thread)?;
+        let mut writer = Writer::new(shared.clone(), log, copies, config);
+        // The log is not open before it has been written to once.
+        writer.begin().map_err(|error| OpenError::Write { path: config.directory.clone(), error })?;
+        let thread = thread::Builder::new().name("audit".to_owned());
+        let handle = thread.spawn(move || writer.run()).map_err(OpenError::Thread)?;
+        *lock(&shared.writer) = Some(handle);
+        Ok(Self { shared })
+    }
+
+    /// Gives a record the next sequence number, which it returns. `write` appends the record's fields to `{"seq":N,`, without
+    /// the closing brace or a newline. It runs under the stream's lock: it only copies.
+    ///
+    /// # Errors
+    /// The log cannot be written now, or the queue is full: nothing was appended.
+    pub fn append(&self, write: impl FnOnce(&mut Vec<u8>)) -> Result<u64, NotWritable> {
+        self.shared.append(Kind::Statement, write)
+    }
+
+    /// As [`Stream::append`], for what has happened already and can be held back no more: the queue's reserve takes it, even
+    /// while the log cannot be written.
+    ///
+    /// # Errors
+    /// The reserve is used up too. A `gap` record will count it.
+    pub fn append_outcome(&self, write: impl FnOnce(&mut Vec<u8>)) -> Result<u64, NotWritable> {
+        self.shared.append(Kind::Outcome, write)
+    }
+
+    /// Whether a record has survived what `durability` asks for. It never becomes false again.
+    pub fn is_settled(&self, seq: u64) -> bool {
+        self.shared.is_settled(seq)
+    }
+
+    /// Wakes when a record may be settled, or the log's state changed. Records are written sooner when somebody waits.
+    pub fn wake_when_settled(&self, seq: u64, waker: &Waker) {
+        let shared = &*self.shared;
+        let mut waiters = lock(&shared.waiters);
+        // The writer says how far it is before it looks for waiters.
+        if shared.is_settled(seq) {
+            drop(waiters);
+            waker.wake_by_ref();
+            return;
+        }
+        match waiters.settled.iter_mut().find(|(_, known)| known.will_wake(waker)) {
+            Some(known) => known.0 = seq,
+            None => waiters.settled.push((seq, waker.clone())),
+        }
+        drop(waiters);
+        shared.wanted.store(true, Ordering::SeqCst);
+        if shared.sleep.swap(AWAKE, Ordering::SeqCst) != AWAKE {
+            shared.unpark();
+        }
+    }
+
+    pub fn state(&self) -> State {
+        self.shared.state()
+    }
+
+    /// Wakes when `append` may succeed again.
+    pub fn wake_when_writable(&self, waker: &Waker) {
+        let shared = &*self.shared;
+        let mut waiters = lock(&shared.waiters);
+        if !waiters.writable.iter().any(|known| known.will_wake(waker)) {
+            waiters.writable.push(waker.clone());
+        }
+        drop(waiters);
+        if shared.state() == State::Writing {
+            waker.wake_by_ref();
+        }
+    }
+
+    pub fn figures(&self) -> Figures {
+        let shared = &*self.shared;
+        let (appended, queue_bytes, lost, refused) = {
+            let queue = shared.lock_queue();
+            (queue.next, queue.whole as u64, queue.lost, queue.refused)
+        };
+        let counts = &shared.counts;
+        let load = |counter: &AtomicU64| counter.load(Ordering::Acquire);
+        Figures {
+            state: shared.state(),
+            appended,
+            written: load(&counts.written),
+            synced: load(&counts.synced),
+            covered: load(&counts.covered),
+            queue_bytes,
+            last_sync: Duration::from_micros(load(&counts.last_sync_micros)),
+            sync_time: Duration::from_micros(load(&counts.sync_micros)),
+            syncs: load(&counts.syncs),
+            groups: std::array::from_fn(|i| load(&counts.groups[i])),
+            bytes: load(&counts.bytes),
+            segments: load(&counts.segments),
+            checkpoints: load(&counts.checkpoints),
+            failures: load(&counts.failures),
+            refused,
+            lost,
+            copies_failed: load(&counts.copies_failed),
+            unshipped: load(&counts.unshipped),
+        }
+    }
+
+    /// When the stream was opened: what `mono` counts from.
+    pub fn started(&self) -> Instant {
+        self.shared.started
+    }
+
+    /// Writes the stop record and a last checkpoint, and ends the writer. Records of other clones are refused from here on.
+    /// Blocks for as long as the disk takes, ten seconds at most.
+    ///
+    /// # Errors
+    /// The log could not be written to its end.
+    pub fn shutdown(self) -> Result<(), NotWritable> {
+        let shared = &*self.shared;
+        shared.control(&Control::Stop);
+        shared.close();
+        let Some(handle) = lock(&shared.writer).take() else { return Err(NotWritable::Closed) };
+        let patience = Instant::now() + SHUTDOWN_TIME;
+        while !handle.is_finished() {
+            if Instant::now() > patience {
+                return Err(NotWritable::Failed);
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        let _ = handle.join();
+        shared.wake_all();
+        let all = shared.lock_queue().next;
+        if shared.counts.synced.load(Ordering::Acquire) == all { Ok(()) } else { Err(NotWritable::Failed) }
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("state", &self.state()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn append(&self, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) -> Result<u64, NotWritable> {
+        let mut queue = self.lock_queue();
+        if let Err(refusal) = self.admit(&queue, kind) {
+            match kind {
+                Kind::Statement => queue.refused += 1,
+                Kind::Outcome | Kind::Control => queue.lost += 1,
+            }
+            return Err(refusal);
+        }
+        let seq = queue.next;
+        let start = queue.whole;
+        control::begin(&mut queue.bytes, seq);
+        write(&mut queue.bytes);
+        queue.bytes.extend_from_slice(b"}\n");
+        let end = queue.bytes.len();
+        let Ok(length) = u32::try_from(end - start) else {
+            // Four gigabytes are no record.
+            queue.bytes.truncate(start);
+            queue.lost += 1;
+            return Err(NotWritable::Full);
+        };
+        queue.lengths.push(length);
+        queue.whole = end;
+        queue.next += 1;
+        drop(queue);
+        // The writer says that it sleeps before it looks into the queue a last time.
+        if self.sleep.load(Ordering::SeqCst) == ASLEEP && self.sleep.swap(AWAKE, Ordering::SeqCst) == ASLEEP {
+            self.unpark();
+        }
+        Ok(seq)
+    }
+
+    fn admit(&self, queue: &Queue, kind: Kind) -> Result<(), NotWritable> {
+        let limit = match kind {
+            Kind::Statement => self.queue_max,
+            Kind::Outcome => self.queue_max.saturating_mul(RESERVE),
+            Kind::Control => usize::MAX,
+        };
+        if queue.closed {
+            Err(NotWritable::Closed)
+        } else if queue.failed && kind == Kind::Statement {
+            Err(NotWritable::Failed)
+        } else if queue.whole >= limit {
+            Err(if queue.failed { NotWritable::Failed } else { NotWritable::Full })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Appends one of the log's own records, in spite of a full queue: they are few.
+    pub fn control(&self, control: &Control) {
+        let mono = self.started.elapsed();
+        // Only a closed log refuses, and has nothing to say any more.
+        let _ = self.append(Kind::Control, |out| control.write(mono, out));
+    }
+
+    fn is_settled(&self, seq: u64) -> bool {
+        match self.durability {
+            Durability::Strict => seq < self.counts.synced.load(Ordering::Acquire),
+            Durability::Group => seq < self.counts.written.load(Ordering::Acquire),
+            Durability::Relaxed => true,
+        }
+    }
+
+    fn state(&self) -> State {
+        if let Some((since, error)) = lock(&self.failure).clone() {
+            return State::Failed { since, error };
+        }
+        if self.lock_queue().whole >= self.queue_max { State::Full } else { State::Writing }
+    }
+
+    /// Everything that waits, in exchange for an empty batch.
+    pub fn take(&self, batch: &mut Batch) {
+        batch.bytes.clear();
+        batch.lengths.clear();
+        let was_full = {
+            let mut queue = self.lock_queue();
+            let was_full = queue.whole >= self.queue_max;
+            std::mem::swap(&mut queue.bytes, &mut batch.bytes);
+            std::mem::swap(&mut queue.lengths, &mut batch.lengths);
+            queue.whole = 0;
+            was_full
+        };
+        if was_full {
+            self.wake_writable();
+        }
+    }
+
+    pub fn has_records(&self) -> bool {
+        self.lock_queue().whole > 0
+    }
+
+    /// Refuses everything from here on.
+    pub fn close(&self) {
+        self.lock_queue().closed = true;
+        self.unpark();
+        self.wake_all();
+    }
+
+    /// Called by the writer's thread: it is the one to wake.
+    pub fn set_thread(&self) {
+        self.thread.get_or_init(thread::current);
+    }
+
+    /// Records in all, waiting ones included.
+    pub fn appended(&self) -> u64 {
+        self.lock_queue().next
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.lock_queue().closed
+    }
+
+    /// Says that the log cannot be written. Returns whether that is news.
+    pub fn fail(&self, error: &str) -> bool {
+        let mut failure = lock(&self.failure);
+        let is_news = failure.is_none();
+        match &mut *failure {
+            Some((_, known)) if **known != *error => *known = error.into(),
+            Some(_) => {}
+            None => *failure = Some((SystemTime::now(), error.into())),
+        }
+        drop(failure);
+        if is_news {
+            self.counts.failures.fetch_add(1, Ordering::Relaxed);
+            self.lock_queue().failed = true;
+            self.wake_all();
+        }
+        is_news
+    }
+
+    /// Says that the log can be written again. Returns since when it could not, why, and what is missing for it.
+    pub fn recover(&self, before: Shortfall) -> Option<(SystemTime, Arc<str>, Shortfall)> {
+        let (since, error) = lock(&self.failure).take()?;
+        let shortfall = {
+            let mut queue = self.lock_queue();
+            queue.failed = false;
+            Shortfall { lost: queue.lost - before.lost, refused: queue.refused - before.refused }
+        };
+        Some((since, error, shortfall))
+    }
+
+    pub fn shortfall(&self) -> Shortfall {
+        let queue = self.lock_queue();
+        Shortfall { lost: queue.lost, refused: queue.refused }
+    }
+
+    /// Wakes whoever waits for a record that is settled now.
+    pub fn wake_settled(&self) {
+        let mut ready = Vec::new();
+        {
+            let mut waiters = lock(&self.waiters);
+            waiters.settled.retain_mut(|(seq, waker)| {
+                let settled = self.is_settled(*seq);
+                if settled {
+                    ready.push(std::mem::replace(waker, Waker::noop().clone()));
+                }
+                !settled
+            });
+        }
+        ready.into_iter().for_each(Waker::wake);
+    }
+
+    pub fn wake_writable(&self) {
+        let ready = std::mem::take(&mut lock(&self.waiters).writable);
+        ready.into_iter().for_each(Waker::wake);
+    }
+
+    pub fn wake_all(&self) {
+        let settled = std::mem::take(&mut lock(&self.waiters).settled);
+        settled.into_iter().for_each(|(_, waker)| waker.wake());
+        self.wake_writable();
+    }
+
+    /// Lets records gather; ends early when somebody waits for one.
+    pub fn nap(&self, time: Duration) {
+        self.sleep.store(NAPPING, Ordering::SeqCst);
+        if !self.wanted.load(Ordering::SeqCst) {
+            thread::park_timeout(time);
+        }
+        self.sleep.store(AWAKE, Ordering::SeqCst);
+    }
+
+    /// Sleeps until somebody appends a record, or so long.
+    pub fn sleep(&self, time: Duration) {
+        self.sleep.store(ASLEEP, Ordering::SeqCst);
+        let (is_idle, closed) = {
+            let queue = self.lock_queue();
+            (queue.whole == 0, queue.closed)
+        };
+        if is_idle && !closed {
+            thread::park_timeout(time);
+        }
+        self.sleep.store(AWAKE, Ordering::SeqCst);
+    }
+
+    /// Whether somebody has waited since this was asked last.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.swap(false, Ordering::SeqCst)
+    }
+
+    fn unpark(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    /// The queue, without what a panicking closure left of a record.
+    fn lock_queue(&self) -> MutexGuard<'_, Queue> {
+        let mut queue = lock(&self.queue);
+        let whole = queue.whole;
+        queue.bytes.truncate(whole);
+        queue
+    }
+}
+
+/// What the lock guards is whole at every point where a holder can panic.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

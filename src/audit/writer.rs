@@ -1,0 +1,423 @@
+//! The thread that writes the log: takes what workers appended, writes, hashes, syncs, signs, rotates and deletes.
+//!
+//! One thread does it all, so that the order of records, leaves and checkpoints is one. Its state is such that every step can
+//! be done again: a failed write is repeated from what is certainly on disk, a signature is made only over what is.
+//!
+//! Invariants: a checkpoint covers nothing that a power failure could take; a segment ends with a checkpoint; while anything
+//! fails, workers are refused and the writer tries again; it ends only by `shutdown`, or by a bug, which refuses for good.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use ring::digest::{Context, SHA256};
+
+use super::control::{Control, now};
+use super::copies::Copies;
+use super::recover::{Keys, Log};
+use super::retention::Retention;
+use super::segment::{Finished, Segment, records_path};
+use super::stream::{Batch, GROUPS, Shared, Shortfall};
+use crate::chain::{Checkpoint, Note, SigningKey, leaf_hash};
+use crate::config::{self, Durability};
+
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    log: Log,
+    copies: Copies,
+    retention: Retention,
+    plan: Plan,
+    batch: Batch,
+    /// Of the batch, how many lines and bytes are in segments already.
+    done: (usize, usize),
+    /// SHA-256 of the segment's file; `None` until a resumed one's earlier bytes are hashed.
+    digest: Option<Context>,
+    /// The line of the current segment is in the manifest; only a new file is missing.
+    listed: Option<Finished>,
+    segment_begun: Instant,
+    checkpointed: Instant,
+    looked: Instant,
+    /// When the last were taken from the queue.
+    last_records: Instant,
+    /// What was lost and refused before the trouble that is going on.
+    before: Shortfall,
+}
+
+/// When things are due.
+struct Plan {
+    durability: Durability,
+    checkpoint_interval: Duration,
+    checkpoint_records: u64,
+    segment_size: u64,
+    segment_age: Duration,
+}
+
+/// While records come, they gather for so long before they are written, unless somebody waits for them.
+const GATHER: Duration = Duration::from_millis(1);
+
+/// With somebody waiting, there is so long between writes: records of others are then in the same one.
+const GATHER_WANTED: Duration = Duration::from_micros(150);
+
+/// Without records for so long, the writer sleeps until it is woken.
+const DOZE: Duration = Duration::from_millis(50);
+
+/// Bytes that are kept for a repetition of a failed sync. More force a sync.
+const UNSYNCED_MAX: usize = 8 << 20;
+
+/// How often files are looked at, and segments that may be deleted.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Between attempts to write a log that cannot be written.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+impl Writer {
+    pub fn new(shared: Arc<Shared>, log: Log, copies: Copies, config: &config::Audit) -> Self {
+        let plan = Plan {
+            durability: config.durability,
+            checkpoint_interval: config.checkpoint_interval,
+            checkpoint_records: config.checkpoint_records,
+            segment_size: config.segment_size,
+            segment_age: config.segment_age,
+        };
+        let age = Duration::from_micros(now().micros.saturating_sub(log.segment_begun.micros));
+        let begun = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
+        let digest = (log.segment.size() == 0).then(|| Context::new(&SHA256));
+        shared.counts.segments.store(log.finished.len() as u64 + 1, Ordering::Release);
+        shared.counts.covered.store(log.checkpoint.map_or(0, |(size, _)| size), Ordering::Release);
+        Self {
+            shared,
+            copies,
+            retention: Retention::new(config),
+            plan,
+            batch: Batch::default(),
+            done: (0, 0),
+            digest,
+            listed: None,
+            segment_begun: begun,
+            checkpointed: Instant::now(),
+            looked: Instant::now(),
+            last_records: Instant::now(),
+            before: Shortfall { lost: 0, refused: 0 },
+            log,
+        }
+    }
+
+    /// Writes the first records and a checkpoint over them.
+    pub fn begin(&mut self) -> io::Result<()> {
+        self.take();
+        self.absorb()?;
+        self.checkpoint()
+    }
+
+    /// Until the stream is closed.
+    pub fn run(mut self) {
+        let shared = self.shared.clone();
+        shared.set_thread();
+        if catch_unwind(AssertUnwindSafe(|| self.live())).is_err() {
+            shared.fail("internal error: the writer has ended");
+            shared.close();
+            tracing::error!("the audit log's writer has ended: nothing is recorded, so nothing is let through");
+        }
+    }
+
+    fn live(&mut self) {
+        loop {
+            if self.is_idle() {
+                if self.shared.is_closed() {
+                    if self.finish() {
+                        return;
+                    }
+                } else {
+                    self.rest();
+                }
+            }
+            if let Err(error) = self.cycle() {
+                self.suffer(error);
+            }
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.done.0 == self.batch.lengths.len() && !self.shared.has_records()
+    }
+
+    /// Waits for records, or for what is due without any.
+    fn rest(&mut self) {
+        let uncovered = self.log.frontier.size() > self.log.checkpoint.map_or(0, |(size, _)| size);
+        let due =
+            if uncovered { self.plan.checkpoint_interval.saturating_sub(self.checkpointed.elapsed()) } else { LOOK };
+        let strict = self.plan.durability == Durability::Strict;
+        if strict || self.last_records.elapsed() > DOZE {
+            self.shared.sleep(due.min(LOOK).max(Duration::from_micros(100)));
+        } else {
+            self.shared.nap(due.min(GATHER));
+        }
+    }
+
+    /// Writes what is there and does what is due.
+    fn cycle(&mut self) -> io::Result<()> {
+        if self.done.0 == self.batch.lengths.len() {
+            if self.plan.durability == Durability::Group && self.shared.is_wanted() {
+                std::thread::sleep(GATHER_WANTED.saturating_sub(self.last_records.elapsed()));
+            }
+            self.take();
+        }
+        self.absorb()?;
+        self.due()
+    }
+
+    fn take(&mut self) {
+        self.shared.take(&mut self.batch);
+        self.done = (0, 0);
+        let records = self.batch.lengths.len();
+        if records > 0 {
+            self.last_records = Instant::now();
+            let group = (usize::BITS - (records - 1).leading_zeros()) as usize;
+            self.shared.counts.groups[group.min(GROUPS - 1)].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Brings the batch into segments, and what the durability asks for to where it asks for it.
+    fn absorb(&mut self) -> io::Result<()> {
+        loop {
+            let full = self.log.segment.size() >= self.plan.segment_size && self.log.segment.records > 0;
+            // A segment that is in the manifest takes nothing more.
+            if full || self.listed.is_some() {
+                self.rotate()?;
+            }
+            if self.done.0 == self.batch.lengths.len() {
+                break;
+            }
+            self.absorb_piece()?;
+        }
+        self.settle()
+    }
+
+    /// As many lines as the segment takes.
+    fn absorb_piece(&mut self) -> io::Result<()> {
+        let (first, start) = self.done;
+        let mut room = self.plan.segment_size.saturating_sub(self.log.segment.size());
+        let (mut last, mut end) = (first, start);
+        for length in &self.batch.lengths[first..] {
+            if room == 0 {
+                break;
+            }
+            room = room.saturating_sub(u64::from(*length));
+            end += *length as usize;
+            last += 1;
+        }
+        self.scrub(first, last, start);
+        let lines = &self.batch.bytes[start..end];
+        self.log.segment.push(lines, (last - first) as u64);
+        self.done = (last, end);
+        let written = self.log.segment.write();
+        // Memory holds the lines whatever became of the write, so the tree has them.
+        if written.is_ok() && self.plan.durability != Durability::Strict {
+            self.publish_written(self.log.frontier.size() + (last - first) as u64);
+        }
+        let mut at = start;
+        for length in &self.batch.lengths[first..last] {
+            let line = &self.batch.bytes[at..at + *length as usize];
+            self.log.frontier.append(leaf_hash(&line[..line.len() - 1]));
+            at += line.len();
+        }
+        if let Some(digest) = &mut self.digest {
+            digest.update(&self.batch.bytes[start..end]);
+        }
+        self.shared.counts.bytes.fetch_add((end - start) as u64, Ordering::Relaxed);
+        written?;
+        if self.log.segment.unsynced_bytes() > UNSYNCED_MAX { self.sync() } else { Ok(()) }
+    }
+
+    /// A record is one line, whoever wrote it: a newline inside it would make it two.
+    fn scrub(&mut self, first: usize, last: usize, mut at: usize) {
+        for length in &self.batch.lengths[first..last] {
+            let end = at + *length as usize;
+            let mut inside = at;
+            while let Some(found) = memchr::memchr(b'\n', &self.batch.bytes[inside..end - 1]) {
+                self.batch.bytes[inside + found] = b' ';
+                inside += found + 1;
+            }
+            at = end;
+        }
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
+        self.log.segment.write()?;
+        match self.plan.durability {
+            Durability::Strict => self.sync(),
+            Durability::Group | Durability::Relaxed => {
+                self.publish_written(self.log.frontier.size());
+                Ok(())
+            }
+        }
+    }
+
+    fn publish_written(&self, size: u64) {
+        if self.shared.counts.written.swap(size, Ordering::SeqCst) != size {
+            self.shared.wake_settled();
+        }
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let size = self.log.frontier.size();
+        if self.log.segment.unsynced_bytes() > 0 {
+            let start = Instant::now();
+            self.log.segment.sync()?;
+            let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+            let counts = &self.shared.counts;
+            counts.last_sync_micros.store(micros, Ordering::Relaxed);
+            counts.sync_micros.fetch_add(micros, Ordering::Relaxed);
+            counts.syncs.fetch_add(1, Ordering::Relaxed);
+        }
+        self.shared.counts.written.store(size, Ordering::SeqCst);
+        if self.shared.counts.synced.swap(size, Ordering::SeqCst) != size {
+            self.shared.wake_settled();
+        }
+        Ok(())
+    }
+
+    fn due(&mut self) -> io::Result<()> {
+        let uncovered = self.log.frontier.size() - self.log.checkpoint.map_or(0, |(size, _)| size);
+        let in_time = self.checkpointed.elapsed() >= self.plan.checkpoint_interval;
+        if uncovered > 0 && (in_time || uncovered >= self.plan.checkpoint_records) {
+            self.checkpoint()?;
+        }
+        if self.looked.elapsed() < LOOK {
+            return Ok(());
+        }
+        self.looked = Instant::now();
+        self.look()?;
+        let age = self.plan.segment_age;
+        if !age.is_zero() && self.segment_begun.elapsed() >= age && self.log.segment.records > 0 {
+            self.rotate()?;
+        }
+        self.retention.delete(&mut self.log, &self.shared)
+    }
+
+    /// A file that was moved away would be written to the end of days, and nobody would find it.
+    fn look(&self) -> io::Result<()> {
+        if self.log.segment.is_in_place()? {
+            return Ok(());
+        }
+        Err(io::Error::other("the file of records was removed, replaced or cut by somebody else"))
+    }
+
+    /// Signs what is on disk, after it is.
+    fn checkpoint(&mut self) -> io::Result<()> {
+        self.sync()?;
+        let (size, root) = (self.log.frontier.size(), self.log.frontier.root());
+        if self.log.checkpoint == Some((size, root)) {
+            return Ok(());
+        }
+        let origin = self.log.origin.clone();
+        let checkpoint = Checkpoint { origin, size, root, time: now(), previous: self.log.checkpoint };
+        let Keys { active, next } = &self.log.keys;
+        let signers: Vec<&SigningKey> = [Some(active), next.as_ref()].into_iter().flatten().collect();
+        let note = Note::sign(checkpoint.to_string(), &signers).map_err(io::Error::other)?.to_string();
+        self.log.segment.checkpoints.append(format!("{note}\n").as_bytes())?;
+        if let Some(next) = self.log.keys.next.take() {
+            // The change has to last: with it lost, the old key's holder could sign another one.
+            self.log.segment.checkpoints.sync()?;
+            self.log.keys.active = next;
+        }
+        self.log.checkpoint = Some((size, root));
+        self.checkpointed = Instant::now();
+        self.shared.counts.checkpoints.fetch_add(1, Ordering::Relaxed);
+        self.shared.counts.covered.store(size, Ordering::Release);
+        self.copies.send(&note, size);
+        Ok(())
+    }
+
+    /// Ends the segment and begins the next. Done again after an error, it goes on where it failed.
+    fn rotate(&mut self) -> io::Result<()> {
+        if self.listed.is_none() {
+            self.checkpoint()?;
+            self.log.segment.checkpoints.sync()?;
+            let line = self.finished()?;
+            let text = serde_json::to_string(&line).map_err(io::Error::other)?;
+            self.log.manifest.append(format!("{text}\n").as_bytes())?;
+            self.listed = Some(line);
+        }
+        self.log.manifest.sync()?;
+        self.log.segment = Segment::create(&self.log.directory, self.log.frontier.size())?;
+        self.digest = Some(Context::new(&SHA256));
+        self.segment_begun = Instant::now();
+        self.log.finished.extend(self.listed.take());
+        self.shared.counts.segments.store(self.log.finished.len() as u64 + 1, Ordering::Release);
+        Ok(())
+    }
+
+    fn finished(&mut self) -> io::Result<Finished> {
+        let segment = &self.log.segment;
+        let digest = match self.digest.clone() {
+            Some(digest) => digest,
+            None => digest_of(&records_path(&self.log.directory, segment.first))?,
+        };
+        let sha256 = digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Finished {
+            first: segment.first,
+            records: segment.records,
+            bytes: segment.size(),
+            sha256,
+            root: self.log.frontier.root().to_string(),
+            peaks: self.log.frontier.peaks().iter().map(ToString::to_string).collect(),
+            closed: now().to_string(),
+        })
+    }
+
+    /// The log cannot be written: says so, and tries until it can be, or until the stream is closed.
+    fn suffer(&mut self, error: io::Error) {
+        let mut error = error;
+        let mut pause = RETRY.0;
+        self.before = self.shared.shortfall();
+        if self.shared.fail(&error.to_string()) {
+            tracing::error!(%error, "the audit log cannot be written");
+        }
+        loop {
+            if self.shared.is_closed() && pause > RETRY.0 * 4 {
+                return;
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(RETRY.1);
+            let attempt = self.absorb().and_then(|()| self.sync()).and_then(|()| self.look());
+            match attempt.and_then(|()| self.checkpoint()) {
+                Ok(()) => break,
+                Err(again) => error = again,
+            }
+            self.shared.fail(&error.to_string());
+        }
+        let Some((since, error, Shortfall { lost, refused })) = self.shared.recover(self.before) else { return };
+        self.shared.control(&Control::Outage { since, error: error.to_string(), lost, refused });
+        tracing::info!(lost, refused, "the audit log can be written again");
+        self.shared.wake_all();
+    }
+
+    /// Whether the log is on disk and signed to its end.
+    fn finish(&mut self) -> bool {
+        let done = self.checkpoint().and_then(|()| self.log.segment.checkpoints.sync());
+        if let Err(error) = &done {
+            tracing::error!(%error, "the audit log could not be closed");
+            self.shared.fail(&error.to_string());
+        }
+        self.copies.finish();
+        // Without success the next process finds out how far the log got.
+        true
+    }
+}
+
+/// SHA-256 over a file as it is, to be gone on with.
+fn digest_of(path: &Path) -> io::Result<Context> {
+    let mut file = std::fs::File::open(path)?;
+    let mut context = Context::new(&SHA256);
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match io::Read::read(&mut file, &mut buffer)? {
+            0 => return Ok(context),
+            count => context.update(&buffer[..count]),
+        }
+    }
+}
