@@ -7,7 +7,7 @@
 //! | 4 binary | `cli`, `demo` | arguments, the guided tour |
 //! | 3 life | `session`, `admin`, `proxy` | one client's life; console and metrics; accept, reload, drain |
 //! | 2 resources | `net`, `auth`, `pool`, `audit`, `topology`, `directory`, `guard`, `cluster` | sockets, TLS, login, backends, health |
-//! | 1 decisions | `chain`, `people`, `sql`, `copy`, `rewrite`, `policy`, `route`, `reply`, `scram`, `seal`, `settings` | pure: no socket, no clock, no tokio |
+//! | 1 decisions | `chain`, `record`, `people`, `sql`, `copy`, `rewrite`, `policy`, `route`, `reply`, `scram`, `seal`, `settings` | pure: no socket, no clock, no tokio |
 //! | 0 words | `wire`, `tenant`, `config`, `fault`, `metrics` | protocol, plain validated config, errors |
 #![forbid(unsafe_code)]
 
@@ -29,6 +29,7 @@ pub mod people;
 pub mod policy;
 pub mod pool;
 pub mod proxy;
+pub mod record;
 pub mod reply;
 pub mod rewrite;
 pub mod route;

@@ -1,0 +1,172 @@
+//! What a record says of the values of a Bind.
+
+use std::fmt;
+
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use super::json::{Json, put_number, put_string};
+use super::scrub::scrub;
+
+/// The key of the log's hashes of values. Without it a hash cannot be found by trying values.
+#[derive(Clone)]
+pub struct HashKey([u8; 32]);
+
+impl HashKey {
+    pub fn new(key: [u8; 32]) -> Self {
+        Self(key)
+    }
+
+    /// HMAC-SHA-256, the first 16 bytes.
+    fn of(&self, value: &[u8]) -> [u8; 16] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        mac.update(value);
+        let bytes = mac.finalize().into_bytes();
+        std::array::from_fn(|index| bytes[index])
+    }
+}
+
+impl fmt::Debug for HashKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HashKey(…)")
+    }
+}
+
+/// What a record says of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Show {
+    /// Type and length.
+    Omit,
+    /// A keyed hash, too.
+    Hash,
+    /// The value, scrubbed.
+    Clear,
+}
+
+/// The values of a Bind, and what may be said of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Parameters<'a> {
+    /// What follows the names in the Bind, as far as it is here.
+    pub values: &'a [u8],
+    /// Type oids of the Parse, four bytes each; 0 where the server is to find out.
+    pub types: &'a [u8],
+    pub policy: Show,
+    pub key: Option<&'a HashKey>,
+}
+
+/// Values that a record lists, at most.
+const LISTED_MAX: usize = 64;
+/// Bytes of a value in clear, at most.
+const CLEAR_MAX: usize = 256;
+
+impl Parameters<'_> {
+    /// Appends `parameters` (a list), `parameters_count`, and `parameters_cut` where not all are listed.
+    pub(super) fn put(&self, json: &mut Json<'_>) {
+        let Some((formats, values)) = formats(self.values) else { return };
+        let Some((count, values)) = values.split_first_chunk::<2>() else { return };
+        let count = usize::from(u16::from_be_bytes(*count));
+        if count == 0 {
+            return;
+        }
+        json.number("parameters_count", count as u64);
+        let listed = Listed { rest: values, left: count.min(LISTED_MAX) };
+        let mut shown = 0;
+        json.array("parameters", listed.enumerate(), |out, (index, value)| {
+            shown += 1;
+            let format = match formats {
+                [high, low] => [*high, *low],
+                all => all.get(index * 2..index * 2 + 2).and_then(|code| code.try_into().ok()).unwrap_or([0, 0]),
+            };
+            let oid = self.types.get(index * 4..index * 4 + 4).and_then(|oid| oid.try_into().ok());
+            self.put_value(out, oid.map_or(0, u32::from_be_bytes), format == [0, 1], value);
+        });
+        if shown < count {
+            json.flag("parameters_cut", true);
+        }
+    }
+
+    fn put_value(&self, out: &mut Vec<u8>, oid: u32, binary: bool, value: Option<&[u8]>) {
+        out.extend_from_slice(b"{\"type\":");
+        put_number(out, u64::from(oid));
+        out.extend_from_slice(if binary { b",\"format\":\"binary\"" } else { b",\"format\":\"text\"" });
+        let Some(value) = value else {
+            out.extend_from_slice(b",\"null\":true}");
+            return;
+        };
+        out.extend_from_slice(b",\"length\":");
+        put_number(out, value.len() as u64);
+        match (self.policy, self.key) {
+            (Show::Hash, Some(key)) => {
+                let mut hash = Vec::new();
+                Json::new(&mut hash).hex("hash", &key.of(value)).done();
+                out.push(b',');
+                out.extend_from_slice(&hash);
+            }
+            (Show::Clear, _) => {
+                if let Some(text) = readable(value, oid, binary) {
+                    out.extend_from_slice(b",\"value\":");
+                    put_string(out, &text);
+                }
+            }
+            (Show::Omit | Show::Hash, _) => {}
+        }
+        out.push(b'}');
+    }
+}
+
+/// A value as text, scrubbed and bounded; `None` for what cannot be read, and so not be scrubbed.
+fn readable(value: &[u8], oid: u32, binary: bool) -> Option<String> {
+    const BOOL: u32 = 16;
+    const INT8: u32 = 20;
+    const INT2: u32 = 21;
+    const INT4: u32 = 23;
+    const TEXTS: [u32; 6] = [25, 18, 19, 1042, 1043, 114];
+    let text = match oid {
+        _ if !binary => std::str::from_utf8(value).ok()?.to_owned(),
+        BOOL => (value == [1]).to_string(),
+        INT2 => i16::from_be_bytes(value.try_into().ok()?).to_string(),
+        INT4 => i32::from_be_bytes(value.try_into().ok()?).to_string(),
+        INT8 => i64::from_be_bytes(value.try_into().ok()?).to_string(),
+        oid if TEXTS.contains(&oid) => std::str::from_utf8(value).ok()?.to_owned(),
+        _ => return None,
+    };
+    // Scrubbed whole: a number that the cut splits would not be seen.
+    let mut text = scrub(&text).into_owned();
+    if text.len() > CLEAR_MAX {
+        let mut end = CLEAR_MAX;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push('…');
+    }
+    Some(text)
+}
+
+/// The format codes of a Bind's parameters, two bytes each, and what follows them. One code stands for all.
+fn formats(values: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (count, rest) = values.split_first_chunk::<2>()?;
+    rest.split_at_checked(usize::from(u16::from_be_bytes(*count)) * 2)
+}
+
+/// Values with their lengths, as far as they are here.
+struct Listed<'a> {
+    rest: &'a [u8],
+    left: usize,
+}
+
+impl<'a> Iterator for Listed<'a> {
+    type Item = Option<&'a [u8]>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let (length, rest) = self.rest.split_first_chunk::<4>()?;
+        let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
+            self.rest = rest;
+            return Some(None);
+        };
+        let (value, rest) = rest.split_at_checked(length)?;
+        self.rest = rest;
+        Some(Some(value))
+    }
+}

@@ -1,0 +1,248 @@
+//! Records of what a client sends: the intent, before it is forwarded; the outcome, before the client sees the answer's end;
+//! the refusal.
+
+use sha2::{Digest, Sha256};
+
+use super::json::Json;
+use super::parameters::Parameters;
+use super::{At, VERSION, Who, Words};
+
+/// A message of the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message {
+    Query,
+    Parse,
+    Bind,
+    Describe,
+    Execute,
+    Close,
+    FunctionCall,
+    Other,
+}
+
+impl Message {
+    pub fn of_tag(tag: u8) -> Self {
+        match tag {
+            b'Q' => Self::Query,
+            b'P' => Self::Parse,
+            b'B' => Self::Bind,
+            b'D' => Self::Describe,
+            b'E' => Self::Execute,
+            b'C' => Self::Close,
+            b'F' => Self::FunctionCall,
+            _ => Self::Other,
+        }
+    }
+
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Parse => "parse",
+            Self::Bind => "bind",
+            Self::Describe => "describe",
+            Self::Execute => "execute",
+            Self::Close => "close",
+            Self::FunctionCall => "function_call",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// What policy made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Allow,
+    /// The server gets another text.
+    Rewrite,
+}
+
+/// A message about to be forwarded.
+#[derive(Debug)]
+pub struct Forwarded<'a> {
+    /// The session's own count of its records of messages, from 1.
+    pub n: u64,
+    pub message: Message,
+    pub verdict: Verdict,
+    /// Generation of the rules that let it through.
+    pub policy: u64,
+    /// The server's node, and its process id for the backend.
+    pub node: &'a str,
+    pub backend: i64,
+    /// What the statement says; absent where that is not known: a portal that SQL opened.
+    pub words: Option<&'a Words>,
+    /// The text as forwarded, where the message has one.
+    pub text: Option<&'a [u8]>,
+    pub parameters: Option<Parameters<'a>>,
+}
+
+/// Appends the intent's members.
+pub fn statement(out: &mut Vec<u8>, at: At, who: &Who, it: &Forwarded<'_>) {
+    head(out, "statement", at);
+    let mut json = Json::new(out);
+    json.members(who.all())
+        .number("n", it.n)
+        .text("message", it.message.label())
+        .text("verdict", if it.verdict == Verdict::Allow { "allow" } else { "rewrite" })
+        .number("policy", it.policy)
+        .text("node", it.node)
+        .number("backend", it.backend.unsigned_abs());
+    if let Some(words) = it.words {
+        json.members(words.members());
+    }
+    if let Some(text) = it.text {
+        json.number("length", text.len() as u64).hex("sha256", &Sha256::digest(text)[..HASH_SHOWN]);
+    }
+    if let Some(parameters) = &it.parameters {
+        parameters.put(&mut json);
+    }
+    json.done();
+}
+
+/// Bytes of a hash that a record has.
+const HASH_SHOWN: usize = 16;
+
+/// How a message's effect ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Completed,
+    Failed,
+    /// The server discarded it after an earlier error.
+    Skipped,
+    /// The server went away: it may have run or not.
+    Lost,
+    /// The session ended first: it may have run or not.
+    Abandoned,
+}
+
+impl Outcome {
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Lost => "lost",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
+/// What the server's answer was, counted as it passed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// DataRow and CopyData messages.
+    pub rows: u64,
+    /// Their bytes, with headers.
+    pub bytes: u64,
+    /// CopyData messages of the client, and their bytes.
+    pub copied: u64,
+    pub copied_bytes: u64,
+    /// Of the first error.
+    pub sqlstate: Option<[u8; 5]>,
+    pub tags: Tags,
+}
+
+/// Command tags, one behind the other, `; ` between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tags {
+    bytes: [u8; 94],
+    length: u8,
+    count: u32,
+}
+
+impl Default for Tags {
+    fn default() -> Self {
+        Self { bytes: [0; 94], length: 0, count: 0 }
+    }
+}
+
+impl Answer {
+    /// Of a CommandComplete. Tags beyond the first few are counted.
+    pub fn note_tag(&mut self, tag: &[u8]) {
+        let tags = &mut self.tags;
+        tags.count = tags.count.saturating_add(1);
+        let from = usize::from(tags.length);
+        let separator: &[u8] = if from == 0 { b"" } else { b"; " };
+        let to = from + separator.len() + tag.len();
+        if let Some(room) = tags.bytes.get_mut(from..to)
+            && tag.iter().all(|byte| matches!(byte, b' '..=b'~'))
+        {
+            room[..separator.len()].copy_from_slice(separator);
+            room[separator.len()..].copy_from_slice(tag);
+            tags.length = to as u8;
+        }
+    }
+}
+
+/// Appends the members of the outcome of the record `of`.
+pub fn outcome(out: &mut Vec<u8>, at: At, who: &Who, of: u64, outcome: Outcome, answer: &Answer, took_us: u64) {
+    head(out, "outcome", at);
+    let mut json = Json::new(out);
+    json.members(who.brief()).number("of", of).text("outcome", outcome.label()).number("us", took_us);
+    let tags = &answer.tags;
+    if tags.count > 0 {
+        json.text("tag", std::str::from_utf8(&tags.bytes[..usize::from(tags.length)]).unwrap_or_default());
+    }
+    if tags.count > 1 {
+        json.number("tags", u64::from(tags.count));
+    }
+    for (name, count) in [
+        ("rows", answer.rows),
+        ("bytes", answer.bytes),
+        ("copied", answer.copied),
+        ("copied_bytes", answer.copied_bytes),
+    ] {
+        if count > 0 {
+            json.number(name, count);
+        }
+    }
+    if let Some(sqlstate) = &answer.sqlstate {
+        json.text("sqlstate", sqlstate_text(sqlstate));
+    }
+    json.done();
+}
+
+/// A message that was answered with an error of the proxy's, and not forwarded.
+#[derive(Debug)]
+pub struct Refused<'a> {
+    pub n: u64,
+    pub message: Message,
+    pub policy: u64,
+    /// Absent: no rule of the policy, but what the proxy itself cannot do.
+    pub rule: Option<&'a str>,
+    pub sqlstate: [u8; 5],
+    pub words: Option<&'a Words>,
+    pub text: Option<&'a [u8]>,
+}
+
+/// Appends the members of a refusal.
+pub fn refused(out: &mut Vec<u8>, at: At, who: &Who, it: &Refused<'_>) {
+    head(out, "refused", at);
+    let mut json = Json::new(out);
+    json.members(who.all())
+        .number("n", it.n)
+        .text("message", it.message.label())
+        .text("verdict", "refuse")
+        .number("policy", it.policy)
+        .text_if("rule", it.rule.unwrap_or_default())
+        .text("sqlstate", sqlstate_text(&it.sqlstate));
+    if let Some(words) = it.words {
+        json.members(words.members());
+    }
+    if let Some(text) = it.text {
+        json.number("length", text.len() as u64).hex("sha256", &Sha256::digest(text)[..HASH_SHOWN]);
+    }
+    json.done();
+}
+
+/// A server may send any five bytes.
+fn sqlstate_text(sqlstate: &[u8; 5]) -> &str {
+    let is_code = sqlstate.iter().all(u8::is_ascii_alphanumeric);
+    std::str::from_utf8(sqlstate).ok().filter(|_| is_code).unwrap_or("?????")
+}
+
+/// What every record begins with, behind its sequence number.
+pub(super) fn head(out: &mut Vec<u8>, kind: &str, at: At) {
+    let mut json = Json::new(out);
+    json.number("v", u64::from(VERSION)).text("kind", kind);
+    at.put(out);
+}
