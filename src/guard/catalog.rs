@@ -201,7 +201,10 @@ pub struct Function {
     pub owner: String,
     pub mine: bool,
     pub definer: bool,
+    /// The shared role has EXECUTE.
     pub executable: bool,
+    /// The shared role has USAGE of its schema.
+    pub nameable: bool,
     pub of_extension: bool,
     pub is_trigger: bool,
     /// PUBLIC and the role itself, where EXECUTE was given to them.

@@ -150,8 +150,8 @@ pub fn functions(role: u32) -> String {
     format!(
         "SELECT p.oid::regprocedure::text AS signature, n.nspname AS schema, p.proname AS name,
                 pg_get_userbyid(p.proowner) AS owner, pg_has_role(p.proowner, 'USAGE') AS mine, p.prosecdef AS definer,
-                has_function_privilege({role}::oid, p.oid, 'EXECUTE') AND has_schema_privilege({role}::oid, n.oid, 'USAGE')
-                  AS executable,
+                has_function_privilege({role}::oid, p.oid, 'EXECUTE') AS executable,
+                has_schema_privilege({role}::oid, n.oid, 'USAGE') AS nameable,
                 EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid
                            AND d.deptype = 'e') AS of_extension,
                 p.prorettype IN ('trigger'::regtype, 'event_trigger'::regtype) AS is_trigger,

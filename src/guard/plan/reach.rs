@@ -13,7 +13,9 @@ impl Planner<'_> {
     /// Functions that run with their owner's rights see every tenant's rows.
     pub(super) fn functions(&mut self) {
         for function in &self.snapshot.functions {
-            let escapes = function.definer && function.executable && !function.is_trigger;
+            // The plan itself gives the role USAGE of the shared schemas.
+            let nameable = function.nameable || self.wall.covers(&function.schema);
+            let escapes = function.definer && function.executable && nameable && !function.is_trigger;
             if !escapes || self.wall.lists(&function.schema, &function.name) {
                 continue;
             }

@@ -227,7 +227,7 @@ impl Doctor<'_> {
         }
         let mut definers = 0;
         for function in self.snapshot.functions.iter().filter(|function| function.definer && !function.is_trigger) {
-            if !function.executable {
+            if !function.executable || !function.nameable {
                 continue;
             }
             if self.wall.lists(&function.schema, &function.name) {

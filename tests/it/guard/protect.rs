@@ -164,3 +164,30 @@ fn a_setting_as_context_is_protected_and_it_is_undone() {
     check(Context::Setting, "bigint");
     check(Context::Setting, "text");
 }
+
+#[test]
+fn functions_of_a_schema_that_is_opened_by_the_same_run_are_closed() {
+    let mut stand = Stand::new(
+        Context::Sealed,
+        "bigint",
+        "create table invoices (id int, tenant_id {key} not null);
+         insert into invoices values (1, 1), (2, 2);",
+    );
+    // PUBLIC has no USAGE of this schema, and EXECUTE of the function.
+    stand.superuser(&format!(
+        "create schema shop authorization {0}; set role {0};
+         create function shop.definer_sum() returns bigint language sql security definer as 'select sum(id) from public.invoices';
+         create function shop.ping() returns text language sql as 'select ''pong''';",
+        stand.database.owner.name
+    ));
+    stand.more.push(("schemas".to_owned(), vec!["public", "shop"].into()));
+    let done = stand.protect(&["--apply"]);
+    assert!(done.contains("shop.definer_sum()") && !done.contains("NO EFFECT"), "{done}");
+    assert!(stand.protect(&[]).contains("nothing to do"));
+    let mut app = stand.app();
+    assert_eq!(app.ask("select shop.ping()"), "pong", "the schema is open");
+    assert!(app.ask("select shop.definer_sum()").starts_with("!42501"));
+    drop(app);
+    stand.protect(&["--undo", "--apply"]);
+    assert!(stand.protect(&["--undo"]).contains("nothing to do"));
+}
