@@ -33,6 +33,7 @@ impl SqlState {
     pub const CONNECTION_FAILURE: Self = Self(*b"08006");
     pub const FEATURE_NOT_SUPPORTED: Self = Self(*b"0A000");
     pub const INVALID_PARAMETER_VALUE: Self = Self(*b"22023");
+    pub const CHARACTER_NOT_IN_REPERTOIRE: Self = Self(*b"22021");
     pub const BAD_COPY_FILE_FORMAT: Self = Self(*b"22P04");
     pub const INVALID_COLUMN_REFERENCE: Self = Self(*b"42P10");
     pub const UNDEFINED_COLUMN: Self = Self(*b"42703");

@@ -91,6 +91,8 @@ pub struct ReplyQueue<T> {
     skipping: bool,
     /// Messages of the extended protocol were sent since the last Sync.
     open: bool,
+    /// An Execute was among them.
+    executed: bool,
     /// It cannot be known how many ReadyForQuery the server still sends.
     doubtful: bool,
     /// Syncs that a COPY swallowed.
@@ -110,6 +112,7 @@ impl<T> Default for ReplyQueue<T> {
             copy_in: CopyIn::None,
             skipping: false,
             open: false,
+            executed: false,
             doubtful: false,
             swallowed_syncs: 0,
             failed: false,
@@ -147,6 +150,11 @@ impl<T> ReplyQueue<T> {
         self.open
     }
 
+    /// A statement was executed since the last Sync.
+    pub fn has_executed(&self) -> bool {
+        self.executed
+    }
+
     /// A batch was sent whole, and its ReadyForQuery is still to come.
     pub fn owes_ready(&self) -> bool {
         self.entries.iter().any(|entry| matches!(entry.expect, Expect::Query | Expect::Sync))
@@ -174,9 +182,9 @@ impl<T> ReplyQueue<T> {
     /// Something that earns a reply was sent.
     pub fn push(&mut self, expect: Expect, show: Show, tag: T) {
         match expect {
-            Expect::Query => self.open = false,
+            Expect::Query => (self.open, self.executed) = (false, false),
             Expect::Sync => {
-                self.open = false;
+                (self.open, self.executed) = (false, false);
                 self.skipping = false;
             }
             Expect::Parse
@@ -189,6 +197,7 @@ impl<T> ReplyQueue<T> {
             | Expect::Synthesised(_) => self.open = true,
             Expect::CopyEnd => {}
         }
+        self.executed |= expect == Expect::Execute;
         self.entries.push_back(Entry { expect, show, tag });
     }
 

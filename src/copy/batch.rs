@@ -11,6 +11,8 @@ pub struct Batch {
     /// The line that each row ended on.
     lines: Vec<u64>,
     bytes: usize,
+    /// A row that lacks fields, with NULL in their place.
+    broken: Option<Box<Batch>>,
     rows_max: usize,
     bytes_max: usize,
 }
@@ -31,7 +33,7 @@ impl Batch {
     /// A row is always taken whole: `bytes_max` may be passed by one.
     pub fn new(columns: usize, rows_max: usize, bytes_max: usize) -> Self {
         let columns = (0..columns).map(|_| Column::default()).collect();
-        Self { columns, lines: Vec::new(), bytes: 0, rows_max, bytes_max }
+        Self { columns, lines: Vec::new(), bytes: 0, broken: None, rows_max, bytes_max }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -89,6 +91,29 @@ impl Batch {
     pub(super) fn end_row(&mut self, line: u64, bytes: usize) {
         self.lines.push(line);
         self.bytes += bytes;
+    }
+
+    /// The row that lacks fields, if reading ended at one: what is there of it is judged by the server first.
+    pub fn take_broken(&mut self) -> Option<Box<Batch>> {
+        self.broken.take()
+    }
+
+    /// The row that has not ended lacks its other fields.
+    pub(super) fn break_row(&mut self, line: u64) {
+        let rows = self.lines.len();
+        let mut broken = Self::new(self.columns.len(), 1, 0);
+        for (column, whole) in broken.columns.iter_mut().zip(&self.columns) {
+            column.open();
+            match (Elements { data: &whole.data, at: whole.last }).next().filter(|_| whole.count > rows) {
+                Some(Element { value: Some(value), .. }) => {
+                    column.data().extend_from_slice(value);
+                    column.close();
+                }
+                Some(Element { value: None, .. }) | None => column.close_null(),
+            }
+        }
+        broken.end_row(line, 0);
+        self.broken = Some(Box::new(broken));
     }
 
     /// Takes back the values of a row that has not ended.

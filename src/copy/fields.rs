@@ -44,8 +44,8 @@ impl Fields {
         &self.null
     }
 
-    /// Appends one value to every column, or says what is wrong with the line.
-    pub(super) fn split(&self, line: &[u8], batch: &mut Batch) -> Result<(), CopyError> {
+    /// Appends one value to every column, or says what is wrong with the line, whose number is for later.
+    pub(super) fn split(&self, line: &[u8], number: u64, batch: &mut Batch) -> Result<(), CopyError> {
         let mut rest = Some(line);
         let mut index = 0;
         let mut surplus = Column::default();
@@ -65,7 +65,10 @@ impl Fields {
             return Err(CopyError::format("extra data after last expected column"));
         }
         match self.columns.get(index) {
-            Some(missing) => Err(CopyError::format(format!("missing data for column \"{}\"", missing.name))),
+            Some(missing) => {
+                batch.break_row(number);
+                Err(CopyError::format(format!("missing data for column \"{}\"", missing.name)))
+            }
             None => Ok(()),
         }
     }

@@ -104,6 +104,14 @@ fn a_line_with_too_few_or_too_many_fields_is_named() {
 }
 
 #[test]
+fn a_line_in_another_encoding_is_refused_before_it_is_read() {
+    let wrong = "22021 invalid byte sequence for encoding \"UTF8\"";
+    check(TEXT, b"1\tx\n2\xc3\"\n", &format!("1:1|x {wrong}: 0xc3 0x22 [COPY t, line 2]"));
+    check(CSV, b"1,\0\n", &format!("{wrong}: 0x00 [COPY t, line 1]"));
+    check(TEXT, b"\xff", &format!("{wrong}: 0xff [COPY t, line 1]"));
+}
+
+#[test]
 fn csv_has_quotes_newlines_and_forced_values() {
     check(CSV, b"1,\"a\"\"b\nc\"\n,\"\"\n", "1:1|a\"b\nc 2:NULL|");
     // Newlines inside quotes count as lines once the first line has ended, and not before: as the server counts.
@@ -130,11 +138,7 @@ fn a_header_that_must_match_is_compared() {
         b"a,\n",
         "22P04 column name mismatch in header line field 2: got null value (\"\"), expected \"b\" [COPY t, line 1: \"a,\"]",
     );
-    check(
-        csv,
-        b"a\n",
-        "22P04 wrong number of fields in header line: field count is 1, expected 2 [COPY t, line 1: \"a\"]",
-    );
+    check(csv, b"a\n", "22P04 wrong number of fields in header line: got 1, expected 2 [COPY t, line 1: \"a\"]");
 }
 
 fn binary(rows: &[u8]) -> Vec<u8> {

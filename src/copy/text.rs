@@ -5,6 +5,7 @@ use super::fields::Fields;
 use super::lines::{Found, Lines};
 use super::options::{Header, Options};
 use super::{CopyError, Field, Place, Read, excerpt};
+use crate::fault::SqlState;
 
 #[derive(Debug)]
 pub(super) struct TextReader {
@@ -109,6 +110,7 @@ impl TextReader {
     }
 
     fn take_line(&mut self, end: usize, batch: &mut Batch) -> Result<(), CopyError> {
+        self.check_encoding(end)?;
         let header = std::mem::replace(&mut self.header, Header::Absent);
         let text = &self.buffer[self.start..end];
         match header {
@@ -119,9 +121,29 @@ impl TextReader {
         if self.over && text.is_empty() {
             return Ok(());
         }
-        self.fields.split(text, batch).map_err(|error| self.at_text(error, text))?;
+        self.fields.split(text, self.line, batch).map_err(|error| self.at_text(error, text))?;
         batch.end_row(self.line, text.len());
         Ok(())
+    }
+
+    /// PostgreSQL reads no line that is not in its encoding.
+    fn check_encoding(&self, end: usize) -> Result<(), CopyError> {
+        let text = &self.buffer[self.start..end];
+        let valid = std::str::from_utf8(text).map_or_else(|error| error.valid_up_to(), str::len);
+        let wrong = memchr::memchr(0, &text[..valid]).unwrap_or(valid);
+        if wrong == text.len() {
+            return Ok(());
+        }
+        let rest = &self.buffer[self.start + wrong..];
+        let length = match rest[0] {
+            0xc0..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xf7 => 4,
+            _ => 1,
+        };
+        let bytes: Vec<String> = rest.iter().take(length).map(|byte| format!("0x{byte:02x}")).collect();
+        let message = format!("invalid byte sequence for encoding \"UTF8\": {}", bytes.join(" "));
+        Err(CopyError::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, message).at(Place::Line(self.line)))
     }
 
     fn at_text(&self, error: CopyError, text: &[u8]) -> CopyError {
@@ -135,7 +157,7 @@ impl TextReader {
         if names.len() != columns.len() {
             let (found, expected) = (names.len(), columns.len());
             return Err(CopyError::format(format!(
-                "wrong number of fields in header line: field count is {found}, expected {expected}"
+                "wrong number of fields in header line: got {found}, expected {expected}"
             )));
         }
         for (index, (name, column)) in names.iter().zip(columns).enumerate() {

@@ -10,6 +10,7 @@ mod budget;
 mod claim;
 pub mod connect;
 pub mod exchange;
+pub mod inject;
 mod lend;
 mod open;
 mod queue;

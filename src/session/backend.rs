@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use super::assembly::Assembly;
 use super::refuse::Unsupported;
 use super::statements::{NO_STATEMENT, TakeBack};
-use super::{CloseReason, Event, Flow, LastWords, Owed, Session, Undo, encode};
+use super::{CloseReason, Event, Flow, LastWords, Owed, Pass, Session, Undo, encode};
 use crate::audit::Outcome;
 use crate::metrics::ClientState;
 use crate::pool::BackendClose;
@@ -295,7 +295,7 @@ impl Session {
         }
     }
 
-    fn completed(&mut self, owed: Owed, outcome: Outcome) {
+    pub(super) fn completed(&mut self, owed: Owed, outcome: Outcome) {
         if let Some(ticket) = owed.ticket {
             let took = ticket.close(outcome);
             // The next statement's time begins.
@@ -341,7 +341,7 @@ impl Session {
     /// Lets the backend go where nothing keeps it.
     pub(super) fn after_transaction(&mut self) -> Option<Event> {
         let bound = self.bound.as_ref()?;
-        if self.client.passing > 0 {
+        if self.client.passing > 0 && self.client.pass == Pass::Forward {
             return None;
         }
         if bound.status != TxStatus::Idle {
@@ -428,6 +428,6 @@ impl Session {
 
 /// The error's DETAIL may hold values of a row that is not the client's own: the row that an exclusion constraint conflicts
 /// with, or one that a foreign key's action changed beneath the statement.
-fn shows_others(fields: &ErrorFields<'_>) -> bool {
+pub(super) fn shows_others(fields: &ErrorFields<'_>) -> bool {
     fields.code == b"23P01" || (fields.code.starts_with(b"23") && fields.has_context)
 }

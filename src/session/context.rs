@@ -131,10 +131,18 @@ impl Context {
         }
     }
 
+    /// The rules in force know the account, and the database keeps it apart.
+    pub fn has_place(&self, account: &Account) -> bool {
+        let account = self.rules().account_again(account);
+        account.is_some_and(|account| self.keeps_apart(&account) != Some(false))
+    }
+
     /// Sends a cancel request for what a session runs; the backend stays with it until the server has taken it.
     pub fn cancel_statement(&self, handle: Rc<Handle>, done: Option<oneshot::Sender<()>>) {
         let target = handle.cancel_target.borrow().clone().filter(|_| handle.busy.get());
         let Some(target) = target else { return };
+        handle.cancelled.set(true);
+        handle.wake();
         let guard = CancelGuard::new(handle);
         let connector = self.pools.connector();
         spawn_local(async move {

@@ -5,14 +5,15 @@ use std::rc::Rc;
 use bytes::BufMut;
 
 use super::assembly::Assembly;
+use super::copy_in::{CopyIn, Way};
 use super::effects::{Pins, needs_attention};
 use super::frontend::{FLUSH, Message, Step};
 use super::refuse::{Refusing, Unsupported};
 use super::statements::{NAMED_MAX, ServerName, Statement, scope};
-use super::{After, Effectful, Flow, Owed, Pass, Portals, Session, Undo};
+use super::{After, Effectful, Event, Flow, Owed, Pass, Portals, Session, Undo};
 use crate::policy::{RESERVED_PREFIX, Verdict};
 use crate::reply::{Expect, Show};
-use crate::sql::{Analysis, Effect, StatementKind};
+use crate::sql::{self, Analysis, Effect, StatementKind, Summary};
 use crate::wire::frame::{self, BindNames, FrameError, HEADER, Parse, Target, TxStatus};
 
 /// The two names of a Bind must fit in so many bytes of it.
@@ -374,6 +375,26 @@ impl Session {
         };
         if let Err(step) = self.ensure_backend() {
             return Ok(step);
+        }
+        if let Some(statement) = &statement
+            && statement.analysis.summary.has(Summary::COPY)
+            && self.copies_by_insert(&statement.analysis)
+        {
+            if !self.queue.is_empty() {
+                return Ok(self.wait_before(assembly));
+            }
+            let status = self.bound.as_ref().map(|bound| bound.status);
+            // Of a batch that has run something outside a block, or behind a failure, it is not known where it is now.
+            if status != Some(TxStatus::Open) && self.queue.has_executed() {
+                return Ok(self.refuse_extended(&Unsupported::CopyNotAlone, assembly));
+            }
+            let Some(copy) = sql::copy::read(&statement.text) else {
+                return Ok(self.refuse_extended(&Unsupported::CopyForm, assembly));
+            };
+            if status != Some(TxStatus::Failed) {
+                let copy = CopyIn { copy, admitted, way: Way::Execute, request: message.header.total() };
+                return Ok(Step::Event(Event::CopyIn(Box::new(copy))));
+            }
         }
         let mut effectful = None;
         if let Some(statement) = &statement

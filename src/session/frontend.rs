@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::{BufMut, BytesMut};
 
 use super::assembly::Assembly;
+use super::copy_in::{CopyIn, Way};
 use super::effects::{Touched, needs_attention};
 use super::extended::discard_rest;
 use super::refuse::{Refusing, SYNC, Unsupported};
@@ -19,7 +20,7 @@ use crate::metrics::ClientState;
 use crate::policy::{Admitted, Verdict};
 use crate::pool::Bound;
 use crate::reply::{Expect, Show};
-use crate::sql::{self, Analysis, Effect, Summary};
+use crate::sql::{self, Analysis, Effect, StatementKind, Summary};
 use crate::wire::frame::{self, FrameError, HEADER, Header, TxStatus};
 
 /// What became of a message.
@@ -270,6 +271,22 @@ impl Session {
         if attention && self.forgets_tenant_midway(&analysis) {
             return Ok(self.refuse_query(&Unsupported::ContextReset, assembly));
         }
+        if analysis.summary.has(Summary::COPY) && self.copies_by_insert(&analysis) {
+            if analysis.statements.len() > 1 || self.queue.is_open() {
+                return Ok(self.refuse_query(&Unsupported::CopyNotAlone, assembly));
+            }
+            if !self.queue.is_empty() {
+                return Ok(self.wait_before(assembly));
+            }
+            let Some(copy) = sql::copy::read(text) else {
+                return Ok(self.refuse_query(&Unsupported::CopyForm, assembly));
+            };
+            if self.bound.as_ref().is_some_and(|bound| bound.status != TxStatus::Failed) {
+                let copy = CopyIn { copy, admitted, way: Way::Query, request: message.header.total() };
+                return Ok(Step::Event(Event::CopyIn(Box::new(copy))));
+            }
+            // In a failed transaction the server refuses it by itself.
+        }
         let mut effectful = None;
         let fresh = self.touched.is_none();
         if attention {
@@ -311,6 +328,12 @@ impl Session {
                 Ok(Step::Answer)
             }
         }
+    }
+
+    /// Row security does not let the server run a COPY FROM of this text: it is made of INSERTs.
+    pub(super) fn copies_by_insert(&self, analysis: &Analysis) -> bool {
+        let copies = || analysis.statements.iter().any(|statement| statement.kind == StatementKind::CopyFrom);
+        self.account.row().is_some() && copies()
     }
 
     /// Owes a statement's reply. Only what policy has admitted comes this far.

@@ -81,6 +81,8 @@ pub struct Handle {
     pub stopped: Cell<Option<Stopped>>,
     /// Since when a backend is held for a transaction.
     pub transaction_since: Cell<Option<Instant>>,
+    /// A cancel was asked for: for statements that the server is not always busy with.
+    pub cancelled: Cell<bool>,
     pub cancel_target: RefCell<Option<Rc<CancelTarget>>>,
     /// Cancel requests on their way to the backend.
     pub cancels: Cell<u32>,
@@ -122,6 +124,7 @@ impl Handle {
             busy: Cell::new(false),
             stopped: Cell::new(None),
             transaction_since: Cell::new(None),
+            cancelled: Cell::new(false),
             cancel_target: RefCell::new(None),
             cancels: Cell::new(0),
             signals: Cell::new(0),

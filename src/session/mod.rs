@@ -8,6 +8,7 @@
 //! - `relay`: moving bytes, both ways at once,
 //! - `steps`: what has to wait,
 //! - `limits`: what a tenant may use,
+//! - `copy_in`, `copy_target`, `copy_batch`: COPY FROM under row security, as INSERTs,
 //! - `effects`, `statements`: what follows the client from backend to backend.
 //!
 //! Invariants: nothing is sent but through a [`Bound`]; everything sent that earns a reply is in the queue first; a
@@ -17,6 +18,9 @@
 mod assembly;
 mod backend;
 pub mod context;
+mod copy_batch;
+mod copy_in;
+mod copy_target;
 mod effects;
 mod errors;
 mod extended;
@@ -269,6 +273,8 @@ enum Event {
     NeedBackend,
     /// A statement with effects was answered.
     Answered,
+    /// A COPY FROM under row security, which is the client's next message.
+    CopyIn(Box<copy_in::CopyIn>),
     /// A transaction ended that touched something, or whose cancel is still on its way.
     Settle,
     BackendLost(LastWords),

@@ -76,6 +76,10 @@ pub(super) enum Unsupported {
         length: usize,
         max: usize,
     },
+    /// COPY FROM under row security that is not alone in its text or batch.
+    CopyNotAlone,
+    /// COPY FROM under row security in a form that is not read.
+    CopyForm,
     /// Whom the session speaks for would be forgotten in the middle of something, or was.
     ContextReset,
 }
@@ -91,9 +95,12 @@ impl Report for Unsupported {
 
     fn sqlstate(&self) -> SqlState {
         match self {
-            Self::FunctionCall | Self::ReservedName | Self::PreparedExecute | Self::ContextReset => {
-                SqlState::FEATURE_NOT_SUPPORTED
-            }
+            Self::FunctionCall
+            | Self::ReservedName
+            | Self::PreparedExecute
+            | Self::CopyNotAlone
+            | Self::CopyForm
+            | Self::ContextReset => SqlState::FEATURE_NOT_SUPPORTED,
             Self::DuplicateName(_) => SqlState::DUPLICATE_PREPARED_STATEMENT,
             Self::AbortedTransaction => SqlState::IN_FAILED_TRANSACTION,
             Self::NoSuchStatement(_) => SqlState::INVALID_SQL_STATEMENT_NAME,
@@ -122,6 +129,10 @@ impl Report for Unsupported {
             Self::ContextReset => {
                 "DISCARD ALL, DISCARD SEQUENCES and RESET ALL are not supported inside a transaction or batch".into()
             }
+            Self::CopyNotAlone => {
+                "COPY FROM with other statements in one text or batch is not supported under row security".into()
+            }
+            Self::CopyForm => "COPY FROM in this form is not supported under row security".into(),
             Self::PreparedExecute => {
                 "EXECUTE of a statement of the extended protocol cannot be prepared by name".into()
             }
@@ -136,6 +147,10 @@ impl Report for Unsupported {
             ),
             Self::ReservedName => Some("Choose another name for the statement.".into()),
             Self::TooManyNames => Some("Close statements that are not needed any more.".into()),
+            Self::CopyNotAlone => {
+                Some("Send COPY FROM by itself; BEGIN before makes it one transaction with others.".into())
+            }
+            Self::CopyForm => Some("Name the table without its database.".into()),
             Self::ContextReset => Some("Send it alone, between transactions.".into()),
             Self::PreparedExecute => Some("Bind and execute the statement itself.".into()),
             Self::StatementTooLong { .. } => {

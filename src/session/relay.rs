@@ -124,8 +124,7 @@ impl Session {
 
     /// The rules in force know the account.
     pub(super) fn has_place(&self) -> bool {
-        let account = self.context.rules().account_again(&self.account);
-        account.is_some_and(|account| self.context.keeps_apart(&account) != Some(false))
+        self.context.has_place(&self.account)
     }
 
     /// Between transactions, with nothing half said by the client.

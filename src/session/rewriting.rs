@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use lru::LruCache;
 
-use super::Session;
+use super::{Session, copy_target};
 use crate::config::Rewrite;
 use crate::fault::{Fault, Report, Severity, SqlState};
 use crate::policy::Verdict;
 use crate::rewrite::{self, CannotRewrite, InsertColumn, Plan, Request};
-use crate::sql::Analysis;
+use crate::sql::copy::CopyFrom;
+use crate::sql::{Analysis, StatementKind};
 use crate::wire::frame::Parse;
 
 /// Plans of one worker.
@@ -108,11 +109,20 @@ impl Session {
             Verdict::Refuse(_) => Ok(None),
         }
     }
+
+    /// Whether rewriting would take an INSERT into the table of a COPY. The tenant column is filled in, or each row's looked
+    /// at, with rewriting and without.
+    pub(super) fn rewritten_copy(&mut self, copy: &CopyFrom) -> Result<(), Box<dyn Report>> {
+        let text = format!("INSERT INTO {} DEFAULT VALUES", copy_target::name(copy));
+        let analysis = self.context.analyses.borrow_mut().read(text.as_bytes());
+        self.rewritten(text.as_bytes(), &analysis).map(drop)
+    }
 }
 
-/// Some relation is named.
+/// Some relation is named, and not by a COPY FROM: that one is turned into inserts, and each of its rows is looked at.
 fn concerns_tables(analysis: &Analysis) -> bool {
-    analysis.statements.iter().any(|statement| !statement.relations.is_empty())
+    let mut statements = analysis.statements.iter();
+    statements.any(|statement| statement.kind != StatementKind::CopyFrom && !statement.relations.is_empty())
 }
 
 /// The database's catalog has not been read yet.

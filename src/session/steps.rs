@@ -52,6 +52,7 @@ impl Session {
                 Event::NeedBackend => Box::pin(self.acquire()).await,
                 Event::Answered => self.answered(),
                 Event::Settle => Box::pin(self.settle()).await,
+                Event::CopyIn(copy) => Box::pin(self.copy_in(*copy)).await,
                 Event::BackendLost(words) => self.backend_lost(&words),
                 Event::Close(reason) => Err(reason),
             };
@@ -118,7 +119,7 @@ impl Session {
     }
 
     /// Tells the client what the server reports of this session and the client was told otherwise.
-    fn tell_parameters(&mut self) {
+    pub(super) fn tell_parameters(&mut self) {
         let Some(bound) = &self.bound else { return };
         let news: Vec<_> = bound
             .parameters
@@ -206,7 +207,7 @@ impl Session {
                 Ok(())
             }
             Some(Event::Close(reason)) => Err(reason),
-            Some(Event::NeedBackend | Event::Answered | Event::BackendLost(_)) | None => Ok(()),
+            Some(Event::NeedBackend | Event::Answered | Event::CopyIn(_) | Event::BackendLost(_)) | None => Ok(()),
         }
     }
 
@@ -363,11 +364,11 @@ impl Session {
                 self.settle_next = true;
                 Ok(())
             }
-            Some(Event::NeedBackend | Event::Answered | Event::BackendLost(_)) | None => Ok(()),
+            Some(Event::NeedBackend | Event::Answered | Event::CopyIn(_) | Event::BackendLost(_)) | None => Ok(()),
         }
     }
 
-    async fn wait_for_cancels(&mut self) {
+    pub(super) async fn wait_for_cancels(&mut self) {
         poll_fn(|cx| {
             self.handle.listen(cx.waker());
             if self.handle.cancels.get() == 0 { Poll::Ready(()) } else { Poll::Pending }
@@ -381,7 +382,7 @@ impl Session {
     }
 
     /// The server went away. Requests that it owes an answer fail, and are not tried again: they may have been run.
-    fn backend_lost(&mut self, words: &LastWords) -> Result<(), CloseReason> {
+    pub(super) fn backend_lost(&mut self, words: &LastWords) -> Result<(), CloseReason> {
         let Some(bound) = self.bound.as_ref() else { return Ok(()) };
         tracing::warn!(
             session = self.handle.id,
@@ -504,7 +505,7 @@ fn bound_is_broken(session: &Session) -> bool {
     session.bound.as_ref().is_some_and(|bound| bound.close_after == Some(BackendClose::Protocol))
 }
 
-fn is_utf8(encoding: &str) -> bool {
+pub(super) fn is_utf8(encoding: &str) -> bool {
     ["UTF8", "UTF-8", "UNICODE", "SQL_ASCII"].iter().any(|name| name.eq_ignore_ascii_case(encoding))
 }
 

@@ -190,6 +190,41 @@ pub fn error_without(mut body: &[u8], kind: u8, out: &mut BytesMut) {
     out[at..at + 4].copy_from_slice(&length.to_be_bytes());
 }
 
+/// The body of an ErrorResponse with the fields of `body` but for those of the kinds `hidden`, and with `context` after the
+/// context that it has, without the lines of that about a portal. A malformed rest is left out.
+pub fn error_in_context(mut body: &[u8], hidden: &[u8], context: Option<&str>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(body.len() + 128);
+    let mut lines: Vec<&[u8]> = Vec::new();
+    while let Some((&field, rest)) = body.split_first() {
+        let Some((value, rest)) = split_cstr(rest).filter(|_| field != 0) else { break };
+        if field == b'W' {
+            lines.extend(value.split(|&byte| byte == b'\n').filter(|line| !line.starts_with(b"unnamed portal")));
+        } else if !hidden.contains(&field) {
+            out.push(field);
+            out.extend_from_slice(value);
+            out.push(0);
+        }
+        body = rest;
+    }
+    // A NUL would end the field, and the message with it.
+    let context = context.map(|context| context.replace('\0', ""));
+    lines.extend(context.as_deref().map(str::as_bytes));
+    if !lines.is_empty() {
+        out.push(b'W');
+        out.extend_from_slice(&lines.join(&b'\n'));
+        out.push(0);
+    }
+    out.push(0);
+    out
+}
+
+/// An ErrorResponse of this body.
+pub fn error_response(body: &[u8], out: &mut BytesMut) {
+    out.put_u8(b'E');
+    out.put_u32(body.len() as u32 + 4);
+    out.put_slice(body);
+}
+
 /// The two strings of a ParameterStatus.
 pub fn parameter_status(body: &[u8]) -> Result<(&[u8], &[u8]), FrameError> {
     let malformed = FrameError::Malformed { tag: b'S' };
@@ -265,6 +300,16 @@ mod tests {
         out.clear();
         error_without(b"SERROR\0Mopen", b'D', &mut out);
         assert_eq!(&out[HEADER..], b"SERROR\0\0");
+    }
+
+    #[test]
+    fn a_context_follows_the_errors_own() {
+        let body = b"SERROR\0Mno\0P17\0Wunnamed portal parameter $1\nsomewhere\0\0";
+        assert_eq!(
+            error_in_context(body, b"P", Some("COPY t\0, line 1")),
+            b"SERROR\0Mno\0Wsomewhere\nCOPY t, line 1\0\0"
+        );
+        assert_eq!(error_in_context(b"Mno\0\0", b"", None), b"Mno\0\0");
     }
 
     #[test]

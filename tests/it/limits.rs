@@ -460,10 +460,10 @@ fn copies_are_measured_too() {
             assert!(said.ends_with("E(53400) Z(I)") && !said.contains(" c "), "{said}");
         }
     }
-    // A COPY from the client that comes behind too large an answer in the same text never begins.
+    // A COPY from the client is no answer; with others in one text it is refused, and nothing of the text begins.
     client.query("CREATE TABLE lines (n int)");
     let said = client.query("SELECT generate_series(1,9); COPY lines FROM STDIN; SELECT 1");
-    assert!(said.ends_with("E(53400) Z(I)") && !said.contains('G'), "{said}");
+    assert_eq!(said, "E(0A000) Z(I)");
     client.say(&[query("COPY lines FROM STDIN"), copy_data(b"1\n2\n3\n4\n5\n6\n7\n"), copy_done()]);
     assert!(client.until_ready(1).ends_with("C(COPY 7) Z(I)"), "what comes from the client is not measured");
     drop(client);

@@ -4,6 +4,7 @@ mod backend;
 mod certificates;
 mod cli;
 mod clients;
+mod copy_in;
 mod demo;
 mod directory;
 mod facts;
