@@ -103,7 +103,7 @@ pub(super) fn open(config: &config::Audit) -> Result<(Log, Vec<Control>), OpenEr
     if scan.torn > 0 {
         cut(directory, &scan, found.live).map_err(write)?;
     }
-    records.extend(unrecorded(directory, scan.frontier.size()).map_err(write)?);
+    records.extend(unrecorded(directory, &scan).map_err(write)?);
     if let Some(next) = &keys.next {
         records.push(Control::KeyChange {
             old: keys.active.public().id(),
@@ -269,9 +269,11 @@ impl Found {
             None => Frontier::new(),
         };
         let is_new = self.before.is_none() && !self.live_is_there;
-        let mut scan = Scan { frontier, records: 0, bytes: 0, torn: 0, last_line_stops: false, is_new };
         let (signed, root) = last.unwrap_or((0, Frontier::new().root()));
-        scan.compare(signed, &root)?;
+        let recorded = Vec::new();
+        let mut scan =
+            Scan { frontier, records: 0, bytes: 0, torn: 0, last_line_stops: false, is_new, signed, recorded };
+        scan.compare(&root)?;
         if self.live_is_there {
             let path = records_path(directory, self.live);
             let read = |error| OpenError::Read { path: path.clone(), error };
@@ -279,7 +281,7 @@ impl Found {
             let length = file.metadata().map_err(read)?.len();
             // A log whose checkpoint never came: its first process died at once.
             scan.is_new = self.before.is_none() && length == 0;
-            scan.read(BufReader::with_capacity(1 << 20, file), signed, &root).map_err(read)??;
+            scan.read(BufReader::with_capacity(1 << 20, file), &root).map_err(read)??;
             scan.torn = length - scan.bytes;
         } else if let Some(before) = &self.before {
             scan.last_line_stops = last_line(&records_path(directory, before.first)).is_ok_and(|line| is_stop(&line));
@@ -301,25 +303,32 @@ struct Scan {
     last_line_stops: bool,
     /// Nothing was ever written.
     is_new: bool,
+    /// Records that the newest checkpoint covers.
+    signed: u64,
+    /// Files of cut ends that records after it name.
+    recorded: Vec<String>,
 }
 
 impl Scan {
     /// Takes whole lines for as long as there are any. Those that are signed are what they are; those after them must be
     /// records with the right numbers.
-    fn read(&mut self, mut file: impl BufRead, signed: u64, root: &Hash) -> io::Result<Result<(), OpenError>> {
+    fn read(&mut self, mut file: impl BufRead, root: &Hash) -> io::Result<Result<(), OpenError>> {
         let (mut line, mut last) = (Vec::new(), Vec::new());
         loop {
             line.clear();
             let length = file.read_until(b'\n', &mut line)?;
             let Some(record) = line.strip_suffix(b"\n") else { break };
             let seq = self.frontier.size();
-            if seq >= signed && !is_record(record, seq) {
-                break;
+            if seq >= self.signed {
+                if !is_record(record, seq) {
+                    break;
+                }
+                self.recorded.extend(torn_file(record));
             }
             self.frontier.append(leaf_hash(record));
             self.records += 1;
             self.bytes += length as u64;
-            if let Err(error) = self.compare(signed, root) {
+            if let Err(error) = self.compare(root) {
                 return Ok(Err(error));
             }
             std::mem::swap(&mut line, &mut last);
@@ -329,9 +338,9 @@ impl Scan {
     }
 
     /// The root where the checkpoint was signed has to be the checkpoint's.
-    fn compare(&self, signed: u64, root: &Hash) -> Result<(), OpenError> {
-        if self.frontier.size() == signed && self.frontier.root() != *root {
-            return Err(OpenError::Changed(signed));
+    fn compare(&self, root: &Hash) -> Result<(), OpenError> {
+        if self.frontier.size() == self.signed && self.frontier.root() != *root {
+            return Err(OpenError::Changed(self.signed));
         }
         Ok(())
     }
@@ -339,6 +348,13 @@ impl Scan {
 
 fn is_record(line: &[u8], seq: u64) -> bool {
     line.starts_with(format!("{{\"seq\":{seq},").as_bytes()) && serde_json::from_slice::<IgnoredAny>(line).is_ok()
+}
+
+/// The file that a record of a cut end names.
+fn torn_file(line: &[u8]) -> Option<String> {
+    memchr::memmem::find(line, TORN.as_bytes())?;
+    let record: serde_json::Value = serde_json::from_slice(line).ok()?;
+    (record["kind"] == "gap").then(|| record["file"].as_str().map(str::to_owned))?
 }
 
 fn is_stop(line: &[u8]) -> bool {
@@ -370,13 +386,16 @@ fn cut(directory: &Path, scan: &Scan, first: u64) -> io::Result<()> {
     file.sync_all()
 }
 
-/// The records of ends that were cut where the log ends now: also by a process that did not live to record it.
-fn unrecorded(directory: &Path, size: u64) -> io::Result<Vec<Control>> {
-    let prefix = format!("{TORN}{size}-");
+/// The records of ends that were cut, now or by a process that did not live to record it. A process signs its record of a
+/// cut before it does anything else, so only cuts behind the newest checkpoint can be without one.
+fn unrecorded(directory: &Path, scan: &Scan) -> io::Result<Vec<Control>> {
     let mut records = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        if let Some(file) = entry.file_name().to_str().filter(|name| name.starts_with(&prefix)) {
+        let name = entry.file_name();
+        let Some(file) = name.to_str() else { continue };
+        let at = file.strip_prefix(TORN).and_then(|rest| rest.split('-').next()?.parse::<u64>().ok());
+        if at.is_some_and(|at| at >= scan.signed) && !scan.recorded.iter().any(|known| known == file) {
             records.push(Control::Torn { bytes: entry.metadata()?.len(), file: file.to_owned() });
         }
     }

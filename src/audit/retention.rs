@@ -23,6 +23,8 @@ pub(super) struct Retention {
     announced: Option<(Finished, u64)>,
     looked: Option<Instant>,
     warned: bool,
+    /// The announced segment could not be deleted.
+    failing: bool,
 }
 
 /// How often segments are looked at.
@@ -37,23 +39,32 @@ impl Retention {
             announced: None,
             looked: None,
             warned: false,
+            failing: false,
         }
     }
 
-    /// Announces the oldest segment that is due, or deletes the one that was announced.
-    pub fn delete(&mut self, log: &mut Log, shared: &Shared) -> io::Result<()> {
+    /// Announces the oldest segment that is due, or deletes the one that was announced. A file that cannot be deleted is no
+    /// reason to stop writing: it is tried again.
+    pub fn delete(&mut self, log: &mut Log, shared: &Shared) {
         if let Some((segment, below)) = &self.announced {
             if shared.counts.synced.load(Ordering::Acquire) < *below {
-                return Ok(());
+                return;
             }
-            remove(log, segment)?;
+            if let Err(error) = remove(log, segment) {
+                if !self.failing {
+                    tracing::warn!(first = segment.first, %error, "a segment of the audit log cannot be deleted");
+                }
+                self.failing = true;
+                return;
+            }
+            self.failing = false;
             shared.counts.segments.store(log.finished.len() as u64 + 1, Ordering::Release);
             tracing::info!(first = segment.first, records = segment.records, "a segment of the audit log was deleted");
             self.announced = None;
             self.looked = None;
         }
         if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
-            return Ok(());
+            return;
         }
         self.looked = Some(Instant::now());
         let due = self.due(log);
@@ -67,10 +78,9 @@ impl Retention {
             tracing::warn!(segments = held, "segments of the audit log are due for deletion, but not shipped");
         }
         self.warned = held > 0;
-        let Some((segment, reason)) = due.first().filter(|(segment, _)| segment.end() <= safe) else { return Ok(()) };
+        let Some((segment, reason)) = due.first().filter(|(segment, _)| segment.end() <= safe) else { return };
         shared.control(&Control::SegmentDeleted { first: segment.first, records: segment.records, reason });
         self.announced = Some((segment.clone(), shared.appended()));
-        Ok(())
     }
 
     /// Segments to delete, oldest first, and why.

@@ -333,6 +333,15 @@ impl Stream {
     }
 }
 
+#[cfg(test)]
+impl Stream {
+    /// Runs something while the writer cannot go on after its next write.
+    pub(super) fn stalled<T>(&self, during: impl FnOnce() -> T) -> T {
+        let _held = lock(&self.shared.waiters);
+        during()
+    }
+}
+
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stream").field("state", &self.state()).finish_non_exhaustive()

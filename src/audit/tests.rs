@@ -490,3 +490,53 @@ fn whoever_waits_is_woken() {
         stream.shutdown().expect("shutdown");
     }
 }
+
+#[test]
+fn a_cut_that_nobody_lived_to_record_is_recorded_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = config(dir.path());
+    Stream::open(&config).expect("open").shutdown().expect("shutdown");
+    let orphan = config.directory.join(format!("{TORN}2-1700000000000"));
+    fs::write(&orphan, "half").expect("a file");
+    fs::write(config.directory.join(format!("{TORN}1-1700000000000")), "of long ago").expect("a file");
+    for _ in 0..2 {
+        Stream::open(&config).expect("open").shutdown().expect("shutdown");
+    }
+    let seen = see(&config.directory, &[&key(1)]);
+    assert_eq!(seen.kinds(), ["start", "stop", "start", "gap", "stop", "start", "stop"]);
+    assert_eq!((&seen.records[3]["file"], &seen.records[3]["bytes"]), (&"torn-2-1700000000000".into(), &4.into()));
+}
+
+#[test]
+fn a_writer_that_stalls_fills_the_queue_and_nothing_is_lost() {
+    for durability in [Durability::Strict, Durability::Group] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let config = config::Audit { durability, queue_size: 64 << 10, ..config(dir.path()) };
+        let stream = Stream::open(&config).expect("open");
+        let (taken, refused, outcomes) = stream.stalled(|| {
+            let mut taken = 0u64;
+            // The writer takes some before it stands; then there is no more room than the queue's.
+            let refused = (0..1000).find_map(|_| {
+                std::thread::sleep(Duration::from_micros(100));
+                for _ in 0..200 {
+                    match stream.append(statement) {
+                        Ok(_) => taken += 1,
+                        Err(refused) => return Some(refused),
+                    }
+                }
+                None
+            });
+            let outcomes = (0..100_000).take_while(|_| stream.append_outcome(statement).is_ok()).count();
+            (taken, refused, outcomes)
+        });
+        assert_eq!(refused, Some(NotWritable::Full));
+        assert!(taken < 200_000 && outcomes > 3000 && outcomes < 100_000, "{taken} and {outcomes}");
+        until("room", || stream.state() == State::Writing);
+        let seq = stream.append(statement).expect("append");
+        assert_eq!(seq, taken + outcomes as u64 + 1);
+        let figures = stream.figures();
+        assert_eq!((figures.failures, figures.refused, figures.lost), (0, 1, 1));
+        stream.shutdown().expect("shutdown");
+        assert_eq!(see(&config.directory, &[&key(1)]).count("statement") as u64, seq);
+    }
+}

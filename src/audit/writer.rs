@@ -58,6 +58,9 @@ struct Plan {
 /// While records come, they gather for so long before they are written, unless somebody waits for them.
 const GATHER: Duration = Duration::from_millis(1);
 
+/// The same where nobody ever waits.
+const GATHER_RELAXED: Duration = Duration::from_millis(5);
+
 /// With somebody waiting, there is so long between writes: records of others are then in the same one.
 const GATHER_WANTED: Duration = Duration::from_micros(150);
 
@@ -153,7 +156,8 @@ impl Writer {
         if strict || self.last_records.elapsed() > DOZE {
             self.shared.sleep(due.min(LOOK).max(Duration::from_micros(100)));
         } else {
-            self.shared.nap(due.min(GATHER));
+            let gather = if self.plan.durability == Durability::Relaxed { GATHER_RELAXED } else { GATHER };
+            self.shared.nap(due.min(gather));
         }
     }
 
@@ -295,7 +299,8 @@ impl Writer {
         if !age.is_zero() && self.segment_begun.elapsed() >= age && self.log.segment.records > 0 {
             self.rotate()?;
         }
-        self.retention.delete(&mut self.log, &self.shared)
+        self.retention.delete(&mut self.log, &self.shared);
+        Ok(())
     }
 
     /// A file that was moved away would be written to the end of days, and nobody would find it.

@@ -1,0 +1,206 @@
+//! Measures the audit log alone: what an append costs its worker, what the writer costs, how many records a second it takes,
+//! and how many statements share a sync.
+//!
+//! `cargo run --release -p pgwarden-bench --bin audit-log -- [--directory DIR] [--seconds N]`. The directory's disk is what is
+//! measured in `strict`.
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use nix::time::{ClockId, clock_gettime};
+use pgwarden::audit::{Figures, Stream};
+use pgwarden::chain::SigningKey;
+use pgwarden::config::{Audit, Durability, OnFailure, Shipped, Values};
+
+/// Measures the audit log alone
+#[derive(Parser)]
+struct Args {
+    /// Where logs are written, and removed again (default: the temporary directory)
+    #[arg(long)]
+    directory: Option<PathBuf>,
+    /// Length of each run
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Bytes of a record, about
+    #[arg(long, default_value_t = 600)]
+    record: usize,
+}
+
+/// Records that a worker appends each millisecond.
+const PACES: [Option<u64>; 3] = [Some(20), Some(100), None];
+
+/// Clients that wait for each of their records.
+const CLIENTS: [usize; 3] = [1, 16, 64];
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let base = args.directory.clone().unwrap_or_else(std::env::temp_dir);
+    println!("records of {} bytes, {} s each, in {}", args.record, args.seconds, base.display());
+    println!("\none worker, at so many records a second and as fast as possible");
+    println!(
+        "| durability | records/s | worker ns/record | writer ns/record | MB/s | records/write | syncs | last sync ms |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
+    for durability in DURABILITIES {
+        for pace in PACES {
+            flood(&base, durability, pace, &args)?;
+        }
+    }
+    println!("\nclients that wait for each record");
+    println!("| durability | clients | records/s | records/sync | CPU µs/record | mean wait µs |");
+    println!("|---|---|---|---|---|---|");
+    for durability in [Durability::Strict, Durability::Group] {
+        for clients in CLIENTS {
+            wait(&base, durability, clients, &args)?;
+        }
+    }
+    Ok(())
+}
+
+const DURABILITIES: [Durability; 3] = [Durability::Relaxed, Durability::Group, Durability::Strict];
+
+fn open(base: &Path, durability: Durability) -> Result<(tempfile::TempDir, Stream)> {
+    let dir = tempfile::tempdir_in(base)?;
+    let key = SigningKey::from_seed("bench", [7; 32])?;
+    let stream = Stream::open(&Audit {
+        directory: dir.path().join("log"),
+        origin: None,
+        durability,
+        on_failure: OnFailure::Block,
+        key: key.to_text(),
+        next_key: None,
+        segment_size: 256 << 20,
+        segment_age: Duration::ZERO,
+        retention_age: Duration::ZERO,
+        retention_size: None,
+        shipped: Shipped::Marker,
+        checkpoint_interval: Duration::from_secs(1),
+        checkpoint_records: 50_000,
+        checkpoint_copies: Vec::new(),
+        queue_size: 8 << 20,
+        parameters: Values::Omit,
+        columns: Default::default(),
+        hash_key: None,
+    })?;
+    Ok((dir, stream))
+}
+
+fn flood(base: &Path, durability: Durability, pace: Option<u64>, args: &Args) -> Result<()> {
+    let (_dir, stream) = open(base, durability)?;
+    let record = record(args.record);
+    let before = stream.figures();
+    let (cpu, own, start) =
+        (cpu(ClockId::CLOCK_PROCESS_CPUTIME_ID)?, cpu(ClockId::CLOCK_THREAD_CPUTIME_ID)?, Instant::now());
+    let waker = parker();
+    let mut appended = 0u64;
+    while start.elapsed() < Duration::from_secs(args.seconds) {
+        let due = pace.map_or(u64::MAX, |pace| pace * (start.elapsed().as_millis() as u64 + 1));
+        if appended >= due {
+            thread::sleep(Duration::from_micros(300));
+        }
+        for _ in 0..due.saturating_sub(appended).min(100) {
+            match stream.append(|out| out.extend_from_slice(&record)) {
+                Ok(_) => appended += 1,
+                Err(_) => {
+                    stream.wake_when_writable(&waker);
+                    thread::park_timeout(Duration::from_millis(10));
+                }
+            }
+        }
+    }
+    let own = self::cpu(ClockId::CLOCK_THREAD_CPUTIME_ID)? - own;
+    while stream.figures().written < stream.figures().appended {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let (all, wall) = (self::cpu(ClockId::CLOCK_PROCESS_CPUTIME_ID)? - cpu, start.elapsed());
+    let figures = stream.figures();
+    let each = |time: Duration| time.as_nanos() as u64 / appended.max(1);
+    println!(
+        "| {durability:?} | {} | {:.0} | {} | {} | {:.0} | {:.0} | {} | {:.1} |",
+        pace.map_or("all".to_owned(), |pace| (pace * 1000).to_string()),
+        appended as f64 / wall.as_secs_f64(),
+        each(own),
+        each(all.saturating_sub(own)),
+        (figures.bytes - before.bytes) as f64 / wall.as_secs_f64() / 1e6,
+        mean_group(&before, &figures, appended),
+        figures.syncs - before.syncs,
+        figures.last_sync.as_secs_f64() * 1e3,
+    );
+    stream.shutdown().context("shutdown")
+}
+
+fn wait(base: &Path, durability: Durability, clients: usize, args: &Args) -> Result<()> {
+    let (_dir, stream) = open(base, durability)?;
+    let record: Arc<[u8]> = record(args.record).into();
+    let (before, cpu, start) = (stream.figures(), cpu(ClockId::CLOCK_PROCESS_CPUTIME_ID)?, Instant::now());
+    let (end, waited) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let threads: Vec<_> = (0..clients)
+        .map(|_| {
+            let (stream, record, end, waited) = (stream.clone(), record.clone(), end.clone(), waited.clone());
+            thread::spawn(move || {
+                let waker = parker();
+                let mut count = 0u64;
+                while !end.load(Ordering::Relaxed) {
+                    let start = Instant::now();
+                    let Ok(seq) = stream.append(|out| out.extend_from_slice(&record)) else { continue };
+                    while !stream.is_settled(seq) {
+                        stream.wake_when_settled(seq, &waker);
+                        thread::park_timeout(Duration::from_millis(100));
+                    }
+                    waited.fetch_add(start.elapsed().as_micros() as u64, Ordering::Relaxed);
+                    count += 1;
+                }
+                count
+            })
+        })
+        .collect();
+    thread::sleep(Duration::from_secs(args.seconds));
+    end.store(true, Ordering::Relaxed);
+    let count: u64 = threads.into_iter().map(|thread| thread.join().unwrap_or(0)).sum();
+    let (wall, all, figures) = (start.elapsed(), self::cpu(ClockId::CLOCK_PROCESS_CPUTIME_ID)? - cpu, stream.figures());
+    println!(
+        "| {durability:?} | {clients} | {:.0} | {:.1} | {:.2} | {} |",
+        count as f64 / wall.as_secs_f64(),
+        count as f64 / (figures.syncs - before.syncs).max(1) as f64,
+        all.as_secs_f64() * 1e6 / count.max(1) as f64,
+        waited.load(Ordering::Relaxed) / count.max(1),
+    );
+    stream.shutdown().context("shutdown")
+}
+
+fn mean_group(before: &Figures, after: &Figures, records: u64) -> f64 {
+    let writes: u64 = after.groups.iter().zip(before.groups).map(|(after, before)| after - before).sum();
+    records as f64 / writes.max(1) as f64
+}
+
+/// Fields of a record of about so many bytes.
+fn record(length: usize) -> Vec<u8> {
+    let mut fields = br#""v":1,"time":"2026-01-01T00:00:00.000000Z","kind":"statement","text":""#.to_vec();
+    fields.resize(length.saturating_sub(2).max(fields.len()), b'x');
+    fields.push(b'"');
+    fields
+}
+
+struct Parker(Thread);
+
+impl Wake for Parker {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn parker() -> Waker {
+    Arc::new(Parker(thread::current())).into()
+}
+
+fn cpu(clock: ClockId) -> Result<Duration> {
+    let time = clock_gettime(clock)?;
+    Ok(Duration::new(time.tv_sec() as u64, time.tv_nsec() as u32))
+}
