@@ -290,7 +290,7 @@ fn serve(file: ConfigFile) -> Exit {
             let exit = match &error {
                 ServeError::Bind { .. } => Exit::Listen,
                 ServeError::Config(_) => Exit::Config,
-                ServeError::Runtime(_) => Exit::Runtime,
+                ServeError::Runtime(_) | ServeError::Audit(_) => Exit::Runtime,
             };
             tracing::error!(error = %error, exit_code = exit.code(), "pgwarden stops");
             exit

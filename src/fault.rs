@@ -86,4 +86,8 @@ pub trait Report {
     fn detail(&self) -> Option<Cow<'_, str>> {
         None
     }
+    /// The rule of policy that it refuses by: a label, and a field of the audit.
+    fn rule(&self) -> Option<&'static str> {
+        None
+    }
 }

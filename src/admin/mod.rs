@@ -32,6 +32,8 @@ pub trait Control: Send + Sync {
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }
+    /// An admin is about to run a command of the console.
+    fn note_command(&self, _user: &str, _client: &str, _command: &Command) {}
     /// The configuration in force.
     fn config(&self) -> std::sync::Arc<crate::config::Config>;
 }

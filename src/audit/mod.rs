@@ -1,5 +1,8 @@
-//! The audit stream's seam: a [`Ticket`] is opened before a byte of a statement leaves and closes on every path, drop
-//! included. This issue's sink counts; the stream of records comes with the audit issue.
+//! The audit: a stream of records that proves that nothing was removed or changed, and what writes into it.
+//!
+//! [`Audit`] is a worker's end of it. A [`Ticket`] is the record of a message under way: it is opened before a byte of the
+//! message leaves, and closed on every path, drop included. [`stream`] takes the records of all workers in one order; one
+//! thread writes, hashes and signs them. Where there is no audit, tickets measure time and write nothing.
 
 mod control;
 mod copies;
@@ -12,8 +15,11 @@ mod tests;
 mod writer;
 
 use std::cell::Cell;
+use std::fmt;
 use std::rc::Rc;
-use std::time::Duration;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -22,64 +28,202 @@ pub use copies::COPIES;
 pub use recover::{OpenError, TORN};
 pub use stream::{Figures, NotWritable, State, Stream};
 
-use crate::policy::Admitted;
+use crate::config::{self, Durability, Values};
+use crate::record::{self, Answer, At, HashKey, Outcome, Show, Who};
 
-/// A worker's end of the audit stream.
-#[derive(Debug, Clone, Default)]
+/// A worker's end of the audit. Clones share it.
+#[derive(Clone, Default)]
 pub struct Audit {
-    counts: Rc<Counts>,
+    log: Option<Rc<Log>>,
 }
 
-/// Statements by how they ended. `opened` is the sum of the others and of those under way.
-#[derive(Debug, Default)]
-pub struct Counts {
-    pub opened: Cell<u64>,
-    pub closed: Cell<u64>,
-    pub abandoned: Cell<u64>,
+/// The log, as a worker sees it.
+struct Log {
+    stream: Stream,
+    /// The client waits for the record of what it sees.
+    holds: bool,
+    show: Show,
+    hash_key: Option<HashKey>,
+    /// The clock's time, and the stream's age, when they were compared last.
+    clock: Cell<(SystemTime, Instant)>,
+    /// Time to compare again.
+    compared: Cell<Instant>,
+    started: Instant,
 }
 
-/// How a statement ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    Completed,
-    Failed,
-    /// The server discarded it after an earlier error.
-    Skipped,
-}
+/// After so long the machine's clock is looked at again; until then time is counted from there.
+const CLOCK_LIFETIME: Duration = Duration::from_millis(200);
 
-/// A statement under way.
-#[derive(Debug)]
+/// A message under way.
 pub struct Ticket {
-    counts: Rc<Counts>,
     opened_at: Instant,
-    open: bool,
+    of_statement: bool,
+    /// Absent where there is no audit, and once it is closed.
+    open: Option<Open>,
+}
+
+struct Open {
+    log: Rc<Log>,
+    who: Arc<Who>,
+    seq: u64,
 }
 
 impl Audit {
-    /// Intent, before execution.
-    pub fn open(&self, _admitted: &Admitted) -> Ticket {
-        self.counts.opened.set(self.counts.opened.get() + 1);
-        Ticket { counts: self.counts.clone(), opened_at: Instant::now(), open: true }
+    /// `stream`: absent for no audit.
+    pub fn new(stream: Option<(Stream, &config::Audit)>) -> Self {
+        let log = stream.map(|(stream, config)| {
+            let now = Instant::now();
+            Rc::new(Log {
+                started: Instant::from_std(stream.started()),
+                stream,
+                holds: config.durability == Durability::Strict,
+                show: match config.parameters {
+                    Values::Omit => Show::Omit,
+                    Values::Hash => Show::Hash,
+                    Values::Clear => Show::Clear,
+                },
+                hash_key: config.hash_key.as_ref().and_then(|key| hash_key(key.expose())),
+                clock: Cell::new((SystemTime::now(), now)),
+                compared: Cell::new(now),
+            })
+        });
+        Self { log }
     }
 
-    pub fn counts(&self) -> &Counts {
-        &self.counts
+    /// Whether there is a log.
+    pub fn is_on(&self) -> bool {
+        self.log.is_some()
+    }
+
+    /// What records may say of values.
+    pub fn values(&self) -> (Show, Option<&HashKey>) {
+        self.log.as_ref().map_or((Show::Omit, None), |log| (log.show, log.hash_key.as_ref()))
+    }
+
+    /// A ticket of which nothing is written.
+    pub fn unrecorded(&self) -> Ticket {
+        Ticket { opened_at: Instant::now(), of_statement: true, open: None }
+    }
+
+    /// Intent: the record of a message that is about to be forwarded. `of_statement`: it runs one.
+    ///
+    /// # Errors
+    /// It cannot be recorded: it must not be forwarded.
+    pub fn open(
+        &self,
+        who: &Arc<Who>,
+        of_statement: bool,
+        write: impl FnOnce(&mut Vec<u8>, At),
+    ) -> Result<Ticket, NotWritable> {
+        let Some(log) = &self.log else { return Ok(self.unrecorded()) };
+        let opened_at = Instant::now();
+        let at = log.at(opened_at);
+        let seq = log.stream.append(|out| write(out, at))?;
+        Ok(Ticket { opened_at, of_statement, open: Some(Open { log: log.clone(), who: who.clone(), seq }) })
+    }
+
+    /// A record of what has happened already. Its number, if it was taken; the log counts what was not.
+    pub fn note(&self, write: impl FnOnce(&mut Vec<u8>, At)) -> Option<u64> {
+        let log = self.log.as_ref()?;
+        let at = log.at(Instant::now());
+        log.stream.append_outcome(|out| write(out, at)).ok()
+    }
+
+    /// Whether a message can be recorded now.
+    pub fn is_writable(&self) -> bool {
+        self.log.as_ref().is_none_or(|log| log.stream.state() == State::Writing)
+    }
+
+    /// Ready when a message can be recorded; `cx` is woken when that may be.
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(log) = &self.log else { return Poll::Ready(()) };
+        if log.stream.state() == State::Writing {
+            return Poll::Ready(());
+        }
+        log.stream.wake_when_writable(cx.waker());
+        Poll::Pending
+    }
+
+    /// Whether the client may hear of what this record says.
+    pub fn is_settled(&self, seq: u64) -> bool {
+        self.log.as_ref().is_none_or(|log| !log.holds || log.stream.is_settled(seq))
+    }
+
+    /// As [`Audit::is_settled`]; `cx` is woken when that may be.
+    pub fn poll_settled(&self, seq: u64, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_settled(seq) {
+            return Poll::Ready(());
+        }
+        if let Some(log) = &self.log {
+            log.stream.wake_when_settled(seq, cx.waker());
+        }
+        Poll::Pending
     }
 }
 
+impl Log {
+    /// The moment for a record: the machine's clock, looked at now and then.
+    fn at(&self, now: Instant) -> At {
+        if now.saturating_duration_since(self.compared.get()) >= CLOCK_LIFETIME {
+            self.clock.set((SystemTime::now(), now));
+            self.compared.set(now);
+        }
+        let (time, then) = self.clock.get();
+        let unix = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let unix_us = (unix + now.saturating_duration_since(then)).as_micros() as u64;
+        At { unix_us, mono_us: now.saturating_duration_since(self.started).as_micros() as u64 }
+    }
+}
+
+/// 64 hexadecimal digits; configuration has seen to that.
+fn hash_key(text: &str) -> Option<HashKey> {
+    let digits = text.trim().as_bytes();
+    let mut key = [0; 32];
+    for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    (digits.len() == 64).then(|| HashKey::new(key))
+}
+
 impl Ticket {
-    /// Ends the statement's record; returns how long it took.
-    pub fn close(mut self, _outcome: Outcome) -> Duration {
-        self.open = false;
-        self.counts.closed.set(self.counts.closed.get() + 1);
-        self.opened_at.elapsed()
+    /// It is of a statement that runs, and not of the preparation of one.
+    pub fn is_of_statement(&self) -> bool {
+        self.of_statement
+    }
+
+    /// Records how it ended. Returns how long it took, and the outcome's record.
+    pub fn close(mut self, outcome: Outcome, answer: &Answer) -> (Duration, Option<u64>) {
+        self.end(outcome, answer)
+    }
+
+    fn end(&mut self, outcome: Outcome, answer: &Answer) -> (Duration, Option<u64>) {
+        let now = Instant::now();
+        let took = now.saturating_duration_since(self.opened_at);
+        let seq = self.open.take().and_then(|Open { log, who, seq }| {
+            let (at, us) = (log.at(now), took.as_micros() as u64);
+            log.stream.append_outcome(|out| record::outcome(out, at, &who, seq, outcome, answer, us)).ok()
+        });
+        (took, seq)
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if self.open {
-            self.counts.abandoned.set(self.counts.abandoned.get() + 1);
+        if self.open.is_some() {
+            self.end(Outcome::Abandoned, &Answer::default());
         }
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seq = self.open.as_ref().map(|open| open.seq);
+        f.debug_struct("Ticket").field("seq", &seq).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Audit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Audit").field("on", &self.is_on()).finish()
     }
 }

@@ -96,6 +96,37 @@ impl LoginError {
         }
     }
 
+    /// Whom the client said it is, where it came so far.
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Self::Scram { user, .. }
+            | Self::Password { user }
+            | Self::Expired { user }
+            | Self::Forbidden { user, .. }
+            | Self::NoDatabase { user, .. }
+            | Self::Tenant { user, .. } => Some(user),
+            Self::Gone
+            | Self::Io(_)
+            | Self::Timeout
+            | Self::Packet(_)
+            | Self::Tls(_)
+            | Self::PlainAfterRequest
+            | Self::NoAlpn
+            | Self::NoTls
+            | Self::TlsRequired
+            | Self::NoUser
+            | Self::Replication
+            | Self::ReplicationValue(_)
+            | Self::Options(_)
+            | Self::ClientEncoding(_)
+            | Self::SettingName(_)
+            | Self::TooManyFailures
+            | Self::UnexpectedMessage { .. }
+            | Self::Sasl
+            | Self::Mechanism => None,
+        }
+    }
+
     /// Whether there is anybody to tell, and anything to say before TLS or a startup packet stands.
     pub fn is_told(&self) -> bool {
         match self {

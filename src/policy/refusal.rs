@@ -116,4 +116,8 @@ impl Report for Refusal {
     fn detail(&self) -> Option<Cow<'_, str>> {
         Some(format!("Refused by pgwarden, rule {}.", self.rule).into())
     }
+
+    fn rule(&self) -> Option<&'static str> {
+        Some(self.rule)
+    }
 }

@@ -177,6 +177,11 @@ impl Backend {
             && !self.exchanging
     }
 
+    /// The server's process.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
     pub fn cancel_target(&self) -> Rc<CancelTarget> {
         self.cancel.clone()
     }

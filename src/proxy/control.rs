@@ -11,6 +11,7 @@ use super::worker::{Part, WorkerMessage};
 use crate::admin::{BoxFuture, Command, CommandError, Control};
 use crate::config::Config;
 use crate::metrics::{PoolInfo, Snapshot};
+use crate::record;
 
 /// How often PAUSE looks whether the backends have come back.
 const PAUSE_POLL: Duration = Duration::from_millis(20);
@@ -90,7 +91,7 @@ impl Proxy {
 
     async fn run(&self, command: Command) -> Result<(), CommandError> {
         match command {
-            Command::Reload => match self.apply_reload().await {
+            Command::Reload => match self.apply_reload_on_record().await {
                 Ok(generation) => {
                     tracing::info!(generation, "configuration reloaded");
                     Ok(())
@@ -141,6 +142,10 @@ impl Control for Proxy {
 
     fn notes(&self) -> Vec<String> {
         self.directories.notes()
+    }
+
+    fn note_command(&self, user: &str, client: &str, command: &Command) {
+        self.record(|out, at| record::console(out, at, user, client, &format!("{command:?}")));
     }
 
     fn config(&self) -> Arc<Config> {

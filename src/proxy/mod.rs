@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use thiserror::Error;
@@ -25,12 +25,14 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::admin::{self, Service};
+use crate::audit;
 use crate::auth::{LoginContext, Verifiers};
 use crate::config::Config;
 use crate::net::{bind_tcp, bind_unix, tls};
 use crate::people::Directories;
 use crate::pool::connect::Connector;
 use crate::pool::{PeerMessage, Shared};
+use crate::record::{self, At, Change};
 use crate::scram::MockSecret;
 use crate::sql::{Limits, SharedAnalyses};
 use crate::topology::walls::Walls;
@@ -51,6 +53,8 @@ pub enum ServeError {
     Bind { address: String, source: std::io::Error },
     #[error("the configuration cannot be used: {0}")]
     Config(String),
+    #[error("the audit log cannot be used: {0}")]
+    Audit(#[from] audit::OpenError),
     #[error("cannot start: {0}")]
     Runtime(#[from] std::io::Error),
 }
@@ -67,6 +71,8 @@ pub(crate) struct Proxy {
     workers: Vec<mpsc::UnboundedSender<WorkerMessage>>,
     analyses: Arc<SharedAnalyses>,
     walls: Arc<Walls>,
+    /// The audit's, where there is one.
+    log: Option<audit::Stream>,
     /// The databases' walls are to be looked at now.
     look_again: Notify,
     started_at: Instant,
@@ -96,12 +102,13 @@ struct Doors {
 pub fn serve(config: Config, reload: Reload) -> Result<(), ServeError> {
     let config = Arc::new(config);
     let workers = config.server.workers;
+    let log = config.audit.as_deref().map(audit::Stream::open).transpose()?;
     let mut doors = open_doors(&config)?;
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
     let (peer_senders, peer_receivers): (Vec<_>, Vec<_>) =
         (0..workers).map(|_| mpsc::unbounded_channel::<PeerMessage>()).unzip();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let proxy = runtime.block_on(async { Proxy::new(config.clone(), reload, senders) })?;
+    let proxy = runtime.block_on(async { Proxy::new(config.clone(), reload, senders, log.clone()) })?;
     let shared = Arc::new(Shared::new(peer_senders));
     let mut threads = Vec::new();
     for (index, (mailbox, peers)) in receivers.into_iter().zip(peer_receivers).enumerate() {
@@ -120,6 +127,11 @@ pub fn serve(config: Config, reload: Reload) -> Result<(), ServeError> {
     runtime.block_on(proxy.clone().supervise(&config, doors.http.take()))?;
     finish(threads);
     drop(doors.sockets);
+    if let Some(log) = log
+        && let Err(error) = log.shutdown()
+    {
+        tracing::error!(error = %error, "the audit log could not be written to its end");
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -188,6 +200,7 @@ impl Proxy {
         config: Arc<Config>,
         reload: Reload,
         workers: Vec<mpsc::UnboundedSender<WorkerMessage>>,
+        log: Option<audit::Stream>,
     ) -> Result<Arc<Self>, ServeError> {
         let mock = MockSecret::new(rand::random());
         let server = &config.server;
@@ -211,6 +224,7 @@ impl Proxy {
             workers,
             analyses: Arc::new(SharedAnalyses::new(ANALYSES_SHARED)),
             walls: Arc::default(),
+            log,
             look_again: Notify::new(),
             started_at: Instant::now(),
             draining: AtomicBool::new(false),
@@ -275,7 +289,7 @@ impl Proxy {
 
     async fn reload_and_say(&self) {
         let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Reloading]);
-        match self.apply_reload().await {
+        match self.apply_reload_on_record().await {
             Ok(generation) => tracing::info!(generation, "configuration reloaded"),
             Err(problems) => {
                 for problem in &problems {
@@ -284,6 +298,27 @@ impl Proxy {
             }
         }
         let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
+    }
+
+    /// [`Proxy::apply_reload`], and a record of what changed by it.
+    async fn apply_reload_on_record(&self) -> Result<u64, Vec<String>> {
+        let before = self.config();
+        let outcome = self.apply_reload().await;
+        let changes = admin::console::changes(&before, &self.config());
+        let changes: Vec<_> = changes.into_iter().map(|(key, before, after)| Change { key, before, after }).collect();
+        let error = outcome.as_ref().err().map(|problems| problems.join("; "));
+        let generation = self.generation.load(Ordering::Acquire);
+        self.record(|out, at| record::reload(out, at, generation, &changes, error.as_deref()));
+        outcome
+    }
+
+    /// A record that no session writes.
+    fn record(&self, write: impl FnOnce(&mut Vec<u8>, At)) {
+        let Some(log) = &self.log else { return };
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let at = At { unix_us: unix.as_micros() as u64, mono_us: log.started().elapsed().as_micros() as u64 };
+        // The log counts what it could not take.
+        let _ = log.append_outcome(|out| write(out, at));
     }
 
     /// Reads the configuration and puts it into force on every worker, or changes nothing.

@@ -17,14 +17,16 @@ use tokio::time::MissedTickBehavior;
 use super::Proxy;
 use super::clients::{Connection, TooMany};
 use crate::admin::console::{self, Access};
+use crate::audit::Audit;
 use crate::auth::{self, LoggedIn, LoginError, Outcome};
-use crate::config::Config;
+use crate::config::{Account, Config};
 use crate::fault::{Fault, Report, Severity, SqlState};
 use crate::metrics::{BackendInfo, ClientInfo, LimitKind, PoolInfo, TenantInfo};
 use crate::net::{Listener, Peer, Stream};
 use crate::people::People;
 use crate::pool::connect::Connector;
 use crate::pool::{PeerMessage, Pools, Shared};
+use crate::record::{self, LoginFailed, Person, Who};
 use crate::session::Session;
 use crate::session::context::{Context, Rules};
 use crate::session::handle::{Handle, Identity, Signal};
@@ -135,8 +137,9 @@ async fn serve(setup: Setup) {
     let people = People { config: login.config.clone(), directories: login.directories.clone() };
     let rules = Rc::new(Rules::compile(people, proxy.generation.load(Ordering::Acquire)));
     let pools = Pools::new(index, shared, proxy.connector.load_full());
-    let context =
-        Context::new(index, rules, pools, Analyses::new(proxy.analyses.clone(), ANALYSES_OWN), proxy.walls.clone());
+    let analyses = Analyses::new(proxy.analyses.clone(), ANALYSES_OWN);
+    let audit = Audit::new(proxy.log.clone().zip(login.config.audit.as_deref()));
+    let context = Context::new(index, rules, pools, analyses, proxy.walls.clone(), audit);
     let worker = Rc::new(Worker { proxy, context });
     let listeners = tcp.into_iter().map(Listener::from_tcp).chain(unix.into_iter().map(Listener::from_unix));
     for listener in listeners {
@@ -204,7 +207,7 @@ impl Worker {
                     self.session(*logged_in, log.connections, log.disconnections).await;
                 }
             }
-            Outcome::Cancel(key, stream) => self.cancel(key, stream).await,
+            Outcome::Cancel(key, stream) => self.cancel(key, stream, peer).await,
             Outcome::Closed(error) => self.not_logged_in(&error, peer),
         }
         drop(connection);
@@ -214,9 +217,37 @@ impl Worker {
         self.proxy.clients.logins_failed.fetch_add(1, Ordering::Relaxed);
         self.context.count_close("login");
         tracing::info!(%peer, error = %error, "login failed");
+        // A connection that said nothing is no login.
+        if !matches!(error, LoginError::Gone) {
+            self.record_login_failed(error.user(), None, peer, error);
+        }
     }
 
-    async fn session(self: Rc<Self>, logged_in: LoggedIn, log_login: bool, log_end: bool) {
+    fn record_login_failed(&self, user: Option<&str>, database: Option<&str>, peer: Peer, report: &dyn Report) {
+        let (client, error) = (peer.to_string(), report.message());
+        let sqlstate = report.sqlstate();
+        let failed = LoginFailed { user, database, client: &client, sqlstate: sqlstate.as_str(), error: &error };
+        self.context.audit.note(|out, at| record::login_failed(out, at, &failed));
+    }
+
+    /// Who a session's records are about; absent where there is no audit.
+    fn who(&self, logged_in: &LoggedIn, account: &Account, handle: &Handle, reason: Option<&str>) -> Option<Arc<Who>> {
+        let person = Person {
+            session: handle.id,
+            user: &handle.user,
+            tenant: handle.tenant.as_ref().map(|tenant| &*tenant.name),
+            role: account.user.role.as_ref().map(|role| &*role.name),
+            database: &handle.database,
+            auth: logged_in.method.as_str(),
+            client: &handle.address,
+            tls: handle.tls,
+            application: &logged_in.application_name,
+            reason,
+        };
+        self.context.audit.is_on().then(|| Arc::new(Who::new(&person)))
+    }
+
+    async fn session(self: Rc<Self>, mut logged_in: LoggedIn, log_login: bool, log_end: bool) {
         let config = self.proxy.config();
         let user = logged_in.user.clone();
         let admission = self.proxy.clients.admit(&user.name, config.server.clients_max, user.clients_max);
@@ -262,6 +293,11 @@ impl Worker {
                 method = logged_in.method.as_str(), tls = handle.tls.unwrap_or("none"), "client connected"
             );
         }
+        let reason = take_reason(&mut logged_in.settings);
+        let who = self.who(&logged_in, &account, &handle, reason.as_deref());
+        if let Some(who) = &who {
+            self.context.audit.note(|out, at| record::login(out, at, who));
+        }
         let slot = self.context.sessions.borrow_mut().insert(handle.clone());
         let _registered = Registered { context: self.context.clone(), slot };
         // From here on the session is told of changes; one may have come during the login.
@@ -273,7 +309,8 @@ impl Worker {
             handle.signal(Signal::Drain);
         }
         let started =
-            Box::pin(Session::start(self.context.clone(), handle.clone(), logged_in, account, &issued.key)).await;
+            Session::start(self.context.clone(), handle.clone(), logged_in, account, &issued.key, who.clone());
+        let started = Box::pin(started).await;
         let label = match started {
             Ok(session) => session.run().await.label(),
             Err((stream, out)) => {
@@ -282,6 +319,10 @@ impl Worker {
             }
         };
         self.context.count_close(label);
+        if let Some(who) = &who {
+            let messages = handle.recorded.get();
+            self.context.audit.note(|out, at| record::disconnect(out, at, who, label, messages));
+        }
         if log_end {
             tracing::info!(session = handle.id, reason = label, "client disconnected");
         }
@@ -304,20 +345,31 @@ impl Worker {
         let Some(service) = self.proxy.service() else { return };
         let issued = self.proxy.clients.issue_key(self.context.worker, logged_in.protocol);
         let stop = self.proxy.closing.subscribe();
+        let client = logged_in.peer.to_string();
         let LoggedIn { stream, pending, received, user, .. } = logged_in;
         let (reader, writer) = tokio::io::split(stream);
         let stream = tokio::io::join(std::io::Cursor::new(received).chain(reader), writer);
         let cancelled = tokio::sync::Notify::new();
-        let login = console::Login { user: &user.name, access, cancel_key: &issued.key, cancelled: &cancelled };
+        let login = console::Login {
+            user: &user.name,
+            client: &client,
+            access,
+            cancel_key: &issued.key,
+            cancelled: &cancelled,
+        };
         let ended = console::serve(stream, &service, login, pending, &console::Limits::default(), stop).await;
         tracing::debug!(user = %user.name, reason = ?ended, "console closed");
     }
 
     /// Passes a cancel request on, and closes its connection when the server has taken it.
-    async fn cancel(&self, key: CancelKey, stream: Stream) {
+    async fn cancel(&self, key: CancelKey, stream: Stream, peer: Peer) {
         self.proxy.clients.cancels.fetch_add(1, Ordering::Relaxed);
         let Ok(_permit) = self.proxy.cancels.acquire().await else { return };
-        if let Some((worker, session)) = self.proxy.clients.find(&key) {
+        let found = self.proxy.clients.find(&key);
+        let client = peer.to_string();
+        let target = found.as_ref().map(|(_, session)| *session);
+        self.context.audit.note(|out, at| record::cancel(out, at, &client, target));
+        if let Some((worker, session)) = found {
             let (done, taken) = oneshot::channel();
             let _ = self.proxy.workers[worker].send(WorkerMessage::Cancel { session, done });
             let _ = taken.await;
@@ -411,6 +463,16 @@ impl Worker {
             paused: self.context.pools.is_paused(),
         }
     }
+}
+
+/// A startup option of ours: why somebody logs in, in their own words. No server has it.
+const REASON: &str = "pgwarden.reason";
+
+/// Takes it out of what is asked of the server.
+fn take_reason(settings: &mut Vec<(Arc<str>, Arc<str>)>) -> Option<Arc<str>> {
+    let reason = settings.iter().rev().find(|(name, _)| **name == *REASON).map(|(_, value)| value.clone());
+    settings.retain(|(name, _)| **name != *REASON);
+    reason
 }
 
 /// A session's entry in the worker's list.

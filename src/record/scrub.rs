@@ -84,7 +84,7 @@ pub(super) fn is_luhn(digits: &[u8]) -> bool {
         .enumerate()
         .map(|(place, &digit)| u32::from(if place % 2 == 1 { doubled(digit) } else { digit }))
         .sum();
-    sum % 10 == 0 && digits.iter().any(|&digit| digit != 0)
+    sum.is_multiple_of(10) && digits.iter().any(|&digit| digit != 0)
 }
 
 fn starts_with(bytes: &[u8], at: usize, word: &str) -> bool {

@@ -8,9 +8,10 @@ use super::assembly::Assembly;
 use super::refuse::Unsupported;
 use super::statements::{NO_STATEMENT, TakeBack};
 use super::{CloseReason, Event, Flow, LastWords, Owed, Pass, Session, Undo, encode};
-use crate::audit::Outcome;
+use crate::audit::Ticket;
 use crate::metrics::ClientState;
 use crate::pool::BackendClose;
+use crate::record::Outcome;
 use crate::reply::Deliver;
 use crate::wire::frame::{self, ErrorFields, FrameError, HEADER, Header, TxStatus};
 use crate::wire::message;
@@ -36,6 +37,7 @@ impl Session {
             let here = rest.len().min(header.total());
             match header.tag {
                 b'D' | b'd' if self.queue.forwards_rows() => {
+                    self.note_row(header.total());
                     if self.meter.is_none() || self.measure(header.total()) {
                         assembly.take(at, at + here);
                     }
@@ -48,7 +50,7 @@ impl Session {
                     self.expect_rest(header.total() - here);
                 }
                 b'T' | b't' => {
-                    if let Some(event) = self.reply(header.tag, at, at + here, assembly) {
+                    if let Some(event) = self.reply(header.tag, &[], at, at + here, assembly) {
                         return (at, Some(event));
                     }
                     self.expect_rest(header.total() - here);
@@ -74,7 +76,7 @@ impl Session {
                     }
                 }
                 tag => {
-                    if let Some(event) = self.reply(tag, at, at + here, assembly) {
+                    if let Some(event) = self.reply(tag, &rest[HEADER..here], at, at + here, assembly) {
                         return (at, Some(event));
                     }
                     if self.meter.is_some() {
@@ -130,10 +132,13 @@ impl Session {
         }
     }
 
-    /// A reply to the head of the queue.
-    fn reply(&mut self, tag: u8, from: usize, to: usize, assembly: &mut Assembly<'_>) -> Option<Event> {
+    /// A reply to the head of the queue. `body`: where all of it is here.
+    fn reply(&mut self, tag: u8, body: &[u8], from: usize, to: usize, assembly: &mut Assembly<'_>) -> Option<Event> {
         match self.queue.receive(tag) {
             Ok(received) => {
+                if tag == b'C' {
+                    self.note_command(body);
+                }
                 if let (b'C', Flow::After(after)) = (tag, &mut self.flow) {
                     after.completed += 1;
                 }
@@ -220,6 +225,7 @@ impl Session {
             }
             Deliver::Forward | Deliver::Swallow | Deliver::Replace(_) => self.deliver(deliver, from, to, assembly),
         }
+        self.note_error(fields.code);
         self.failed = true;
         self.syntax_error = fields.code == b"42601";
         if let Some(touched) = &mut self.touched {
@@ -236,16 +242,24 @@ impl Session {
             {
                 statement.renew();
             }
-            self.undo(owed, at_head);
+            self.undo(owed, if at_head { Undone::Failed } else { Undone::Skipped });
         }
         None
     }
 
-    /// The server did not run this. `failed`: it tried, and reported the error.
-    pub(super) fn undo(&mut self, owed: Owed, failed: bool) {
+    /// The server did not run this, or not to its end.
+    pub(super) fn undo(&mut self, owed: Owed, undone: Undone) {
+        let failed = undone == Undone::Failed;
         let Owed { ticket, undo, statement: _ } = owed;
         if let Some(ticket) = ticket {
-            ticket.close(if failed { Outcome::Failed } else { Outcome::Skipped });
+            self.close_ticket(
+                ticket,
+                match undone {
+                    Undone::Failed => Outcome::Failed,
+                    Undone::Skipped => Outcome::Skipped,
+                    Undone::Lost => Outcome::Lost,
+                },
+            );
         }
         match undo {
             Undo::Nothing => {}
@@ -296,8 +310,9 @@ impl Session {
     }
 
     pub(super) fn completed(&mut self, owed: Owed, outcome: Outcome) {
-        if let Some(ticket) = owed.ticket {
-            let took = ticket.close(outcome);
+        let statement = owed.ticket.as_ref().is_some_and(Ticket::is_of_statement);
+        let took = owed.ticket.map(|ticket| self.close_ticket(ticket, outcome));
+        if let Some(took) = took.filter(|_| statement) {
             // The next statement's time begins.
             self.handle.since.set(self.context.now.get());
             if self.handle.cancels.get() == 0 {
@@ -424,6 +439,17 @@ impl Session {
         }
         Event::BackendLost(LastWords { code: "08P01".to_owned(), message: what.to_string() })
     }
+}
+
+/// Why a message had not the effect that was assumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Undone {
+    /// The server tried, and reported the error.
+    Failed,
+    /// The server discarded it after an earlier error.
+    Skipped,
+    /// The server went away; it may have run.
+    Lost,
 }
 
 /// The error's DETAIL may hold values of a row that is not the client's own: the row that an exclusion constraint conflicts

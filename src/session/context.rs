@@ -86,14 +86,21 @@ impl Rules {
 }
 
 impl Context {
-    pub fn new(worker: usize, rules: Rc<Rules>, pools: Pools, analyses: Analyses, walls: Arc<Walls>) -> Rc<Self> {
+    pub fn new(
+        worker: usize,
+        rules: Rc<Rules>,
+        pools: Pools,
+        analyses: Analyses,
+        walls: Arc<Walls>,
+        audit: Audit,
+    ) -> Rc<Self> {
         Rc::new(Self {
             worker,
             rules: RefCell::new(rules),
             pools,
             analyses: RefCell::new(analyses),
             interned: RefCell::default(),
-            audit: Audit::default(),
+            audit,
             greetings: RefCell::default(),
             walls,
             plans: RefCell::default(),

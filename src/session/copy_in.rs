@@ -14,6 +14,7 @@ use std::task::Poll;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::backend::Undone;
 use super::copy_batch::{self, ROLLBACK_TO, is_of_a_row, is_of_a_value, own_error, with_place};
 use super::copy_target::{self, NotCopied, RowForm, Target};
 use super::frontend::READY_IDLE;
@@ -21,12 +22,13 @@ use super::handle::Signal;
 use super::refuse::{POISON, SYNC};
 use super::relay::READ_AHEAD_MAX;
 use super::{CloseReason, Event, LastWords, Pass, Session};
-use crate::audit::Outcome;
+use crate::audit::Ticket;
 use crate::copy::{Batch, Options, Place, Read, Reader};
 use crate::metrics::LimitKind;
 use crate::policy::Admitted;
 use crate::pool::exchange::ExchangeError;
 use crate::pool::inject::Answer;
+use crate::record::Outcome;
 use crate::reply::Expect;
 use crate::sql::copy::CopyFrom;
 use crate::tenant::TenantKey;
@@ -38,6 +40,7 @@ use crate::wire::message;
 pub(super) struct CopyIn {
     pub copy: CopyFrom,
     pub admitted: Admitted,
+    pub ticket: Ticket,
     pub way: Way,
     /// Bytes of the request, which are still unread.
     pub request: usize,
@@ -96,21 +99,22 @@ struct Progress {
 
 impl Session {
     /// Copies, and answers the client. Whatever becomes of the COPY, the session is ready for the next message.
-    pub(super) async fn copy_in(&mut self, copy: CopyIn) -> Result<(), CloseReason> {
-        self.client.unread.advance(copy.request.min(self.client.unread.len()));
+    pub(super) async fn copy_in(&mut self, asked: CopyIn) -> Result<(), CloseReason> {
+        let CopyIn { copy, admitted, ticket, way, request } = asked;
+        self.client.unread.advance(request.min(self.client.unread.len()));
         self.seen_unread = 0;
         self.be_busy();
         self.handle.cancelled.set(false);
-        self.forget_unnamed(copy.way);
-        let expect = match copy.way {
+        self.forget_unnamed(way);
+        let expect = match way {
             Way::Query => Expect::Query,
             Way::Execute => Expect::Execute,
         };
-        self.forward_statement(copy.admitted, expect, None);
-        let readied = self.copy_ready(copy.way).await;
+        self.forward_statement(admitted, expect, ticket, None);
+        let readied = self.copy_ready(way).await;
         let in_block = self.bound.as_ref().is_some_and(|bound| bound.status == TxStatus::Open);
         let outcome = match readied {
-            Ok(()) => self.copy_rows(&copy, in_block).await,
+            Ok(()) => self.copy_rows(&copy, way, in_block).await,
             Err(stop) => Err(stop),
         };
         let outcome = match outcome {
@@ -123,8 +127,8 @@ impl Session {
         };
         self.copy_told();
         match outcome {
-            Ok(inserted) => self.copy_succeeded(copy.way, inserted),
-            Err(Stop::Failed(error)) => self.copy_failed(copy.way, &error),
+            Ok(inserted) => self.copy_succeeded(way, inserted),
+            Err(Stop::Failed(error)) => self.copy_failed(way, &error),
             Err(Stop::Close(reason)) => return Err(reason),
             Err(Stop::OverLimit(limit)) => {
                 // The client is told why.
@@ -144,7 +148,10 @@ impl Session {
                 Ok(())
             }
             Some(Event::Close(reason)) => Err(reason),
-            Some(Event::NeedBackend | Event::Answered | Event::CopyIn(_) | Event::BackendLost(_)) | None => Ok(()),
+            Some(
+                Event::NeedBackend | Event::NeedAudit | Event::Answered | Event::CopyIn(_) | Event::BackendLost(_),
+            )
+            | None => Ok(()),
         }
     }
 
@@ -171,7 +178,9 @@ impl Session {
 
     fn copy_succeeded(&mut self, way: Way, inserted: u64) {
         let mut complete = BytesMut::new();
-        message::command_complete(&mut complete, &format!("COPY {inserted}"));
+        let tag = format!("COPY {inserted}");
+        self.note_command(tag.as_bytes());
+        message::command_complete(&mut complete, &tag);
         self.tell(&complete);
         let done = self.queue.receive(b'C').ok().and_then(|received| received.done);
         let done = match way {
@@ -187,6 +196,7 @@ impl Session {
     }
 
     fn copy_failed(&mut self, way: Way, error: &[u8]) {
+        self.note_error(ErrorFields::read(error).code);
         self.failed = true;
         if let Some(touched) = &mut self.touched {
             touched.failed = true;
@@ -203,7 +213,7 @@ impl Session {
         let mut dropped = Vec::new();
         self.queue.receive_error(|owed| dropped.push(owed));
         for owed in dropped {
-            self.undo(owed, true);
+            self.undo(owed, Undone::Failed);
         }
         if way == Way::Query {
             self.tell_ready();
@@ -231,11 +241,11 @@ impl Session {
     }
 
     /// From the statement to the end of its transaction, where that is ours.
-    async fn copy_rows(&mut self, copy: &CopyIn, in_block: bool) -> Outcomes<u64> {
+    async fn copy_rows(&mut self, copy: &CopyFrom, way: Way, in_block: bool) -> Outcomes<u64> {
         let mut progress = self.copy_begin(copy, in_block).await?;
         self.copy_respond(&progress.target);
         self.copy_data_rows(&mut progress).await?;
-        if copy.way == Way::Execute && !in_block {
+        if way == Way::Execute && !in_block {
             self.copy_await_sync().await?;
         }
         self.copy_finish(&progress).await?;
@@ -243,23 +253,23 @@ impl Session {
     }
 
     /// Opens the transaction, asks about the table, readies the statements.
-    async fn copy_begin(&mut self, copy: &CopyIn, in_block: bool) -> Outcomes<Progress> {
+    async fn copy_begin(&mut self, copy: &CopyFrom, in_block: bool) -> Outcomes<Progress> {
         let Some((isolation, key)) = self.account.row().map(|(isolation, key)| (isolation.clone(), key.clone())) else {
             return Err(own_error(&NotCopied::no_tenant(), None));
         };
         if self.settings.value("client_encoding").is_some_and(|name| !super::steps::is_utf8(name)) {
             return Err(own_error(&NotCopied::encoding(), None));
         }
-        if let Err(refusal) = self.rewritten_copy(&copy.copy) {
+        if let Err(refusal) = self.rewritten_copy(copy) {
             return Err(own_error(&*refusal, None));
         }
         let begin = if in_block { "" } else { "BEGIN;" };
-        let question = format!("{begin}{}", copy_target::question(&copy.copy));
+        let question = format!("{begin}{}", copy_target::question(copy));
         let answer = self.ask(&copy_batch::query(&question), 1, &Place::Nowhere, "").await?;
         let not_copied = |error: NotCopied| own_error(&error, None);
         let (table, idle_timeout) = copy_target::table(answer.rows).map_err(not_copied)?;
-        let options = Options::of(&copy.copy).map_err(|error| own_error(&error, None))?;
-        let target = Target::new(table, &copy.copy, &options, &isolation, &key).map_err(not_copied)?;
+        let options = Options::of(copy).map_err(|error| own_error(&error, None))?;
+        let target = Target::new(table, copy, &options, &isolation, &key).map_err(not_copied)?;
         let idle_timeout = Some(idle_timeout).filter(|timeout| timeout != "0");
         let mut ready = copy_batch::prepare(&target);
         if idle_timeout.is_some() {
@@ -341,6 +351,9 @@ impl Session {
                 return Ok(Said::Nothing);
             };
             if header.tag == b'd' {
+                if let Some(trail) = &mut self.trail {
+                    trail.note_copied(header.total());
+                }
                 client.unread.advance(HEADER);
                 // Should the COPY end inside this message, the rest of it is nobody's.
                 (client.passing, client.pass) = (header.body, Pass::Discard);

@@ -39,6 +39,31 @@ impl Report for BackendGone {
     }
 }
 
+/// What a client wants to do cannot be recorded, so it is not done.
+pub(super) struct AuditAway;
+
+impl Report for AuditAway {
+    fn fault(&self) -> Fault {
+        Fault::Capacity
+    }
+
+    fn severity(&self) -> Severity {
+        Severity::Error
+    }
+
+    fn sqlstate(&self) -> SqlState {
+        SqlState::DISK_FULL
+    }
+
+    fn message(&self) -> Cow<'_, str> {
+        "the audit log cannot be written".into()
+    }
+
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some("Nothing was executed. Try again when the log can be written; SHOW AUDIT tells the operators why it cannot.".into())
+    }
+}
+
 pub(super) struct SettingsRefused(pub BindError);
 
 impl Report for SettingsRefused {

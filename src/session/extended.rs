@@ -5,12 +5,14 @@ use std::rc::Rc;
 use bytes::BufMut;
 
 use super::assembly::Assembly;
+use super::auditing::Intent;
 use super::copy_in::{CopyIn, Way};
 use super::effects::{Pins, needs_attention};
 use super::frontend::{FLUSH, Message, Step};
 use super::refuse::{Refusing, Unsupported};
 use super::statements::{NAMED_MAX, ServerName, Statement, scope};
 use super::{After, Effectful, Event, Flow, Owed, Pass, Portals, Session, Undo};
+use crate::audit::Ticket;
 use crate::policy::{RESERVED_PREFIX, Verdict};
 use crate::reply::{Expect, Show};
 use crate::sql::{self, Analysis, Effect, StatementKind, Summary};
@@ -67,6 +69,7 @@ impl Session {
             Ok(rewritten) => rewritten,
             Err(error) => return Ok(self.refuse_extended(&*error, assembly)),
         };
+        let asked = parse.text;
         let parse = Parse { text: rewritten.as_deref().unwrap_or(parse.text), ..parse };
         let statement = self.statement(&parse);
         if let Verdict::Refuse(refusal) = self.judge(&statement.analysis) {
@@ -83,19 +86,23 @@ impl Session {
                 return Ok(self.wait_before(assembly));
             }
             if !names.is_empty() {
-                return Ok(self.parse_spliced(&parse, &statement, assembly));
+                return Ok(self.parse_spliced(&parse, &statement, asked, assembly));
             }
         }
+        let ticket = match self.open_parse(asked, &parse, &statement) {
+            Ok(ticket) => ticket,
+            Err(error) => return Ok(self.refuse_extended(&error, assembly)),
+        };
         self.be_busy();
         if parse.name.is_empty() {
             match rewritten {
                 None => message.pass(assembly),
                 Some(_) => statement.put_parse(assembly.own(), b""),
             }
-            self.parse_unnamed(statement);
+            self.parse_unnamed(statement, ticket);
         } else {
             self.prove_free(parse.name, &statement, assembly);
-            self.parse_named(parse.name, statement, assembly);
+            self.parse_named(parse.name, statement, ticket, assembly);
         }
         Ok(Step::Done)
     }
@@ -116,12 +123,12 @@ impl Session {
         self.context.interned.borrow_mut().intern(parse.text, parse.types, scope, analyse)
     }
 
-    pub(super) fn parse_unnamed(&mut self, statement: Rc<Statement>) {
+    pub(super) fn parse_unnamed(&mut self, statement: Rc<Statement>, ticket: Option<Ticket>) {
         let id = statement.id();
         let session = self.unnamed.replace(statement);
         let backend = self.bound.as_mut().and_then(|bound| bound.unnamed.replace(id));
         let epoch = self.changes.note_unnamed();
-        let owed = Owed { undo: Undo::Unnamed { session, backend, epoch }, ..Owed::default() };
+        let owed = Owed { ticket, undo: Undo::Unnamed { session, backend, epoch }, ..Owed::default() };
         self.queue.push(Expect::Parse, Show::Forward, owed);
     }
 
@@ -142,7 +149,13 @@ impl Session {
         self.queue.push(Expect::Close, Show::Swallow, Owed::default());
     }
 
-    pub(super) fn parse_named(&mut self, name: &[u8], statement: Rc<Statement>, assembly: &mut Assembly<'_>) {
+    pub(super) fn parse_named(
+        &mut self,
+        name: &[u8],
+        statement: Rc<Statement>,
+        ticket: Option<Ticket>,
+        assembly: &mut Assembly<'_>,
+    ) {
         let id = statement.id();
         let known = self.bound.as_mut().is_some_and(|bound| bound.prepared.touch(id));
         let failed = self.bound.as_ref().is_some_and(|bound| bound.status == TxStatus::Failed);
@@ -155,14 +168,15 @@ impl Session {
         self.handle.prepared.set(self.named.len());
         if synthesise {
             self.seat.pool().count(|counters| counters.prepared_hits += 1);
-            self.queue.push(Expect::Synthesised(PARSE_COMPLETE), Show::Forward, Owed { undo, ..Owed::default() });
+            let owed = Owed { ticket, undo, ..Owed::default() };
+            self.queue.push(Expect::Synthesised(PARSE_COMPLETE), Show::Forward, owed);
             let due = self.queue.is_synthesised_next();
             self.tell_synthesised(due);
         } else {
             self.seat.pool().count(|counters| counters.prepared_misses += 1);
             self.make_room(id, assembly);
             statement.put_parse(assembly.own(), ServerName::of(id).as_bytes());
-            self.queue.push(Expect::Parse, Show::Forward, Owed { undo, ..Owed::default() });
+            self.queue.push(Expect::Parse, Show::Forward, Owed { ticket, undo, ..Owed::default() });
         }
     }
 
@@ -263,6 +277,12 @@ impl Session {
             }
             self.touch_parameters(statement.as_deref(), &message.body[names.length..]);
         }
+        let values = &message.body[names.length..];
+        let intent = Intent::Bind { statement: statement.as_deref(), values };
+        let ticket = match self.open_ticket_of_part(&intent) {
+            Ok(ticket) => ticket,
+            Err(error) => return Ok(discard_rest(self.refuse_extended(&error, assembly), message)),
+        };
         self.be_busy();
         match &statement {
             _ if names.statement.is_empty() => {
@@ -285,7 +305,7 @@ impl Session {
             }
         }
         let undo = self.portals.open(names.portal, statement.clone());
-        self.queue.push(Expect::Bind, Show::Forward, Owed { undo, statement, ..Owed::default() });
+        self.queue.push(Expect::Bind, Show::Forward, Owed { ticket, undo, statement });
         Ok(if message.is_whole() { Step::Done } else { Step::Streaming(Pass::Forward) })
     }
 
@@ -319,6 +339,15 @@ impl Session {
         {
             return Ok(self.wait_before(assembly));
         }
+        if matches!(target, Target::Statement(name) if name.starts_with(RESERVED_PREFIX.as_bytes())) {
+            let (Target::Statement(name) | Target::Portal(name)) = target;
+            let name = String::from_utf8_lossy(name).into_owned();
+            return Ok(self.refuse_extended(&Unsupported::NoSuchStatement(name), assembly));
+        }
+        let ticket = match self.open_describe(&target) {
+            Ok(ticket) => ticket,
+            Err(error) => return Ok(self.refuse_extended(&error, assembly)),
+        };
         self.be_busy();
         let expect = match target {
             Target::Portal(_) => {
@@ -329,10 +358,6 @@ impl Session {
                 self.ensure_unnamed(assembly);
                 message.pass(assembly);
                 Expect::DescribeStatement
-            }
-            Target::Statement(name) if name.starts_with(RESERVED_PREFIX.as_bytes()) => {
-                let name = String::from_utf8_lossy(name).into_owned();
-                return Ok(self.refuse_extended(&Unsupported::NoSuchStatement(name), assembly));
             }
             Target::Statement(name) => {
                 match self.named.find(name).cloned() {
@@ -351,7 +376,7 @@ impl Session {
                 Expect::DescribeStatement
             }
         };
-        self.queue.push(expect, Show::Forward, Owed::default());
+        self.queue.push(expect, Show::Forward, Owed { ticket, ..Owed::default() });
         Ok(Step::Done)
     }
 
@@ -392,7 +417,11 @@ impl Session {
                 return Ok(self.refuse_extended(&Unsupported::CopyForm, assembly));
             };
             if status != Some(TxStatus::Failed) {
-                let copy = CopyIn { copy, admitted, way: Way::Execute, request: message.header.total() };
+                let ticket = match self.open_ticket(&Intent::Execute { statement: Some(statement) }) {
+                    Ok(ticket) => ticket,
+                    Err(error) => return Ok(self.refuse_extended(&error, assembly)),
+                };
+                let copy = CopyIn { copy, admitted, ticket, way: Way::Execute, request: message.header.total() };
                 return Ok(Step::Event(Event::CopyIn(Box::new(copy))));
             }
         }
@@ -409,9 +438,13 @@ impl Session {
             self.absorb(&statement.analysis);
             effectful = Some(Effectful { analysis: statement.analysis.clone(), spliced: Vec::new() });
         }
+        let ticket = match self.open_ticket(&Intent::Execute { statement: statement.as_deref() }) {
+            Ok(ticket) => ticket,
+            Err(error) => return Ok(self.refuse_extended(&error, assembly)),
+        };
         self.be_busy();
         self.part_from_others(assembly);
-        self.forward_statement(admitted, Expect::Execute, statement);
+        self.forward_statement(admitted, Expect::Execute, ticket, statement);
         message.pass(assembly);
         match effectful {
             None => Ok(Step::Done),
@@ -483,16 +516,21 @@ impl Session {
         &mut self,
         parse: &Parse<'_>,
         statement: &Statement,
+        asked: &[u8],
         assembly: &mut Assembly<'_>,
     ) -> Step {
         if !parse.name.is_empty() {
             return self.refuse_extended(&Unsupported::PreparedExecute, assembly);
         }
+        let ticket = match self.open_parse(asked, parse, statement) {
+            Ok(ticket) => ticket,
+            Err(error) => return self.refuse_extended(&error, assembly),
+        };
         self.be_busy();
         let text = self.splice(&statement.analysis, parse.text, assembly);
         let spliced = Statement::private(&text, parse.types, statement.analysis.clone(), true);
         spliced.put_parse(assembly.own(), b"");
-        self.parse_unnamed(spliced);
+        self.parse_unnamed(spliced, ticket);
         Step::Done
     }
 }
@@ -549,7 +587,7 @@ impl Portals {
         self.named.as_ref().is_some_and(|named| named.contains_key(portal))
     }
 
-    fn find(&self, portal: &[u8]) -> Option<Rc<Statement>> {
+    pub(super) fn find(&self, portal: &[u8]) -> Option<Rc<Statement>> {
         if portal.is_empty() { self.unnamed.clone() } else { self.named.as_ref()?.get(portal).cloned() }
     }
 }

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use bytes::{BufMut, BytesMut};
 
 use super::assembly::Assembly;
+use super::auditing::Intent;
 use super::copy_in::{CopyIn, Way};
 use super::effects::{Touched, needs_attention};
 use super::extended::discard_rest;
 use super::refuse::{Refusing, SYNC, Unsupported};
 use super::statements::Statement;
 use super::{After, CloseReason, Effectful, Event, Flow, Owed, Pass, Session, Undo, encode};
+use crate::audit::Ticket;
 use crate::metrics::ClientState;
 use crate::policy::{Admitted, Verdict};
 use crate::pool::Bound;
@@ -137,6 +139,16 @@ impl Session {
         if self.waits_for_meter(tag) {
             return Ok(self.wait_before(assembly));
         }
+        if self.waits_for_audit(tag) {
+            return Ok(Step::Event(Event::NeedAudit));
+        }
+        let step = self.dispatch(message, assembly);
+        self.record_refusal(message);
+        step
+    }
+
+    fn dispatch(&mut self, message: &Message<'_>, assembly: &mut Assembly<'_>) -> Result<Step, FrameError> {
+        let tag = message.header.tag;
         match tag {
             b'Q' => self.query(message, assembly),
             b'P' => self.parse(message, assembly),
@@ -260,6 +272,7 @@ impl Session {
             Ok(rewritten) => rewritten,
             Err(error) => return Ok(self.refuse_query(&*error, assembly)),
         };
+        let (asked_text, asked) = (text, analysis.clone());
         let (text, analysis) = match &rewritten {
             Some(text) => (text.as_slice(), self.context.analyses.borrow_mut().read(text)),
             None => (text, analysis),
@@ -282,7 +295,13 @@ impl Session {
                 return Ok(self.refuse_query(&Unsupported::CopyForm, assembly));
             };
             if self.bound.as_ref().is_some_and(|bound| bound.status != TxStatus::Failed) {
-                let copy = CopyIn { copy, admitted, way: Way::Query, request: message.header.total() };
+                let intent =
+                    Intent::Query { text: asked_text, analysis: &asked, forwarded: asked_text, rewritten: true };
+                let ticket = match self.open_ticket(&intent) {
+                    Ok(ticket) => ticket,
+                    Err(error) => return Ok(self.refuse_query(&error, assembly)),
+                };
+                let copy = CopyIn { copy, admitted, ticket, way: Way::Query, request: message.header.total() };
                 return Ok(Step::Event(Event::CopyIn(Box::new(copy))));
             }
             // In a failed transaction the server refuses it by itself.
@@ -303,6 +322,13 @@ impl Session {
                 self.queue.push(Expect::Sync, Show::Swallow, Owed::default());
             }
         }
+        let (effectful, spliced) = effectful.map_or((None, None), |(statement, text)| (Some(statement), text));
+        let forwarded = spliced.as_deref().unwrap_or(text);
+        let intent = Intent::Query { text: asked_text, analysis: &asked, forwarded, rewritten: rewritten.is_some() };
+        let ticket = match self.open_ticket(&intent) {
+            Ok(ticket) => ticket,
+            Err(error) => return Ok(self.refuse_query(&error, assembly)),
+        };
         self.be_busy();
         // A simple Query takes the unnamed statement and portal with it.
         self.unnamed = None;
@@ -314,8 +340,7 @@ impl Session {
         if let Some(bound) = &mut self.bound {
             bound.unnamed = None;
         }
-        self.forward_statement(admitted, Expect::Query, None);
-        let (effectful, spliced) = effectful.map_or((None, None), |(statement, text)| (Some(statement), text));
+        self.forward_statement(admitted, Expect::Query, ticket, None);
         match spliced.or(rewritten) {
             None => message.pass(assembly),
             Some(text) => put_query(assembly.own(), &text),
@@ -337,10 +362,15 @@ impl Session {
     }
 
     /// Owes a statement's reply. Only what policy has admitted comes this far.
-    pub(super) fn forward_statement(&mut self, admitted: Admitted, expect: Expect, statement: Option<Rc<Statement>>) {
+    pub(super) fn forward_statement(
+        &mut self,
+        _admitted: Admitted,
+        expect: Expect,
+        ticket: Ticket,
+        statement: Option<Rc<Statement>>,
+    ) {
         self.note_statement();
-        let ticket = Some(self.context.audit.open(&admitted));
-        self.queue.push(expect, Show::Forward, Owed { ticket, undo: Undo::Nothing, statement });
+        self.queue.push(expect, Show::Forward, Owed { ticket: Some(ticket), undo: Undo::Nothing, statement });
     }
 
     pub(super) fn denied_or(&mut self, verdict: Verdict) -> Result<Admitted, Box<[u8]>> {
@@ -351,6 +381,7 @@ impl Session {
             Verdict::Allow(admitted) => Ok(admitted),
             Verdict::Refuse(refusal) => {
                 tracing::debug!(session = self.handle.id, rule = refusal.rule, "statement refused");
+                self.note_rule(Some(refusal.rule));
                 Err(encode(&refusal))
             }
         }
@@ -401,6 +432,7 @@ impl Session {
     pub(super) fn copy_data(&mut self, message: &Message<'_>, assembly: &mut Assembly<'_>) -> Step {
         let pass = if self.takes_copy() { Pass::Forward } else { Pass::Discard };
         if pass == Pass::Forward {
+            self.note_copied(message.header.total());
             message.pass(assembly);
         }
         if message.is_whole() { Step::Done } else { Step::Streaming(pass) }

@@ -86,6 +86,8 @@ pub struct Handle {
     pub cancel_target: RefCell<Option<Rc<CancelTarget>>>,
     /// Cancel requests on their way to the backend.
     pub cancels: Cell<u32>,
+    /// Messages that the audit has on record.
+    pub recorded: Cell<u64>,
     signals: Cell<u16>,
     waker: RefCell<Option<Waker>>,
 }
@@ -127,6 +129,7 @@ impl Handle {
             cancelled: Cell::new(false),
             cancel_target: RefCell::new(None),
             cancels: Cell::new(0),
+            recorded: Cell::new(0),
             signals: Cell::new(0),
             waker: RefCell::new(None),
         })

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use super::auditing::Trail;
 use super::context::{APPLICATION_NAME, Context, Greeting};
 use super::errors::{ContextRefused, QUOTING, QuotingOff, WallReport};
 use super::handle::Handle;
@@ -16,9 +17,12 @@ use crate::config::Account;
 use crate::fault::{Report, Severity};
 use crate::net::Stream;
 use crate::pool::{BindError, LeaseError, Seat};
+use crate::record::Who;
 use crate::reply::ReplyQueue;
+use crate::route::route;
 use crate::settings::Settings;
 use crate::wire::CancelKey;
+use crate::wire::frame::TxStatus;
 use crate::wire::message::{self, Readiness};
 
 /// Backends that may turn out to be unusable before a login fails.
@@ -34,6 +38,7 @@ impl Session {
         logged_in: LoggedIn,
         account: Arc<Account>,
         key: &CancelKey,
+        who: Option<Arc<Who>>,
     ) -> Result<Self, (Stream, BytesMut)> {
         let LoggedIn { stream, settings, application_name, pending, received, .. } = logged_in;
         let rules = context.rules();
@@ -50,6 +55,9 @@ impl Session {
             out.extend_from_slice(&encode_as(&report, Severity::Fatal));
             return Err((stream, out));
         }
+        let place = rules.topology.place(&account.database, route(None, TxStatus::Idle));
+        let node = place.map_or_else(|| "".into(), |place| place.node.address.to_string().into());
+        let trail = who.map(|who| Box::new(Trail::new(who, node)));
         let subject = rules.policy.subject_of(&account);
         let refused =
             settings.iter().find_map(|(name, value)| rules.policy.allows_setting(&subject, name, value).err());
@@ -108,6 +116,7 @@ impl Session {
             paid: false,
             draining: false,
             seen_unread: 0,
+            trail,
             settle_next: false,
         })
     }

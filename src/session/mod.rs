@@ -9,6 +9,7 @@
 //! - `steps`: what has to wait,
 //! - `limits`: what a tenant may use,
 //! - `copy_in`, `copy_target`, `copy_batch`: COPY FROM under row security, as INSERTs,
+//! - `auditing`: what the audit stream is told,
 //! - `effects`, `statements`: what follows the client from backend to backend.
 //!
 //! Invariants: nothing is sent but through a [`Bound`]; everything sent that earns a reply is in the queue first; a
@@ -16,6 +17,7 @@
 //! been read back.
 
 mod assembly;
+mod auditing;
 mod backend;
 pub mod context;
 mod copy_batch;
@@ -52,6 +54,7 @@ use crate::reply::ReplyQueue;
 use crate::settings::Settings;
 use crate::sql::{DiscardTarget, Effect};
 use crate::wire::message::{self, Level};
+use auditing::Trail;
 use context::{APPLICATION_NAME, Context, Rules};
 use effects::{Pins, Touched};
 use handle::Handle;
@@ -104,6 +107,8 @@ pub struct Session {
     seen_unread: usize,
     /// The end of a transaction is still to be settled.
     settle_next: bool,
+    /// For the audit, where there is one.
+    trail: Option<Box<Trail>>,
 }
 
 /// The parameters that the client was told, by ParameterStatus.
@@ -271,6 +276,8 @@ enum Undo {
 enum Event {
     /// The client's next message needs a backend.
     NeedBackend,
+    /// The client's next message cannot be recorded at the moment.
+    NeedAudit,
     /// A statement with effects was answered.
     Answered,
     /// A COPY FROM under row security, which is the client's next message.

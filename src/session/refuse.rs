@@ -18,10 +18,12 @@ pub(super) const POISON: &[u8] = b"B\0\0\0\x19\0__pgw_refused\0\0\0\0\0\0\0";
 
 impl Session {
     pub(super) fn refuse_query(&mut self, report: &dyn Report, assembly: &mut Assembly<'_>) -> Step {
+        self.note_rule(report.rule());
         self.refuse_with(encode(report), Refusing::Query, assembly)
     }
 
     pub(super) fn refuse_extended(&mut self, report: &dyn Report, assembly: &mut Assembly<'_>) -> Step {
+        self.note_rule(report.rule());
         self.refuse_with(encode(report), Refusing::Extended, assembly)
     }
 
@@ -29,6 +31,7 @@ impl Session {
     /// and aborts an open transaction as it would for an error of its own.
     pub(super) fn refuse_with(&mut self, error: Box<[u8]>, refusing: Refusing, assembly: &mut Assembly<'_>) -> Step {
         self.paid = false;
+        self.note_refused(&error);
         if let Some(tenant) = &self.handle.tenant {
             tenant.refused.set(tenant.refused.get() + 1);
         }

@@ -142,7 +142,8 @@ impl Session {
 
     /// Tries again to send what a socket did not take.
     fn push_unsent(&mut self, cx: &mut TaskContext<'_>) -> Option<Event> {
-        if (!self.client.unsent.is_empty() || self.client.stream.buffers_writes())
+        if !self.is_held(Some(cx))
+            && (!self.client.unsent.is_empty() || self.client.stream.buffers_writes())
             && push(&mut self.client.stream, cx, &mut self.client.unsent).is_err()
         {
             self.client.unsent.clear();
@@ -241,6 +242,11 @@ impl Session {
         let mut assembly = Assembly::new(bytes, out);
         let (consumed, event) = self.take_replies(bytes, &mut assembly);
         let sent = assembly.finish();
+        if self.is_held(None) {
+            // The record of an answer in here is not safe yet.
+            self.client.unsent.extend_from_slice(sent);
+            return (consumed, event);
+        }
         let lost = !sent.is_empty() && send(&mut self.client.stream, cx, sent, &mut self.client.unsent).is_err();
         if lost && !self.has_taken_leave() {
             return (consumed, Some(Event::Close(CloseReason::ClientGone)));

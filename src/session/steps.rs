@@ -4,15 +4,17 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
+use super::backend::Undone;
 use super::effects::Pins;
 use super::errors::{
-    BackendGone, ContextRefused, Farewell, QUOTING, QuotingOff, SettingsRefused, StateUnknown, TooManySettings,
+    AuditAway, BackendGone, ContextRefused, Farewell, QUOTING, QuotingOff, SettingsRefused, StateUnknown,
+    TooManySettings,
 };
 use super::frontend::READY_IDLE;
 use super::handle::{Handle, Signal};
@@ -50,6 +52,7 @@ impl Session {
             let next = match poll_fn(|cx| self.poll_relay(cx)).await {
                 // These are boxed for the sake of sessions that are idle: they are large, and rare.
                 Event::NeedBackend => Box::pin(self.acquire()).await,
+                Event::NeedAudit => Box::pin(self.wait_for_audit()).await,
                 Event::Answered => self.answered(),
                 Event::Settle => Box::pin(self.settle()).await,
                 Event::CopyIn(copy) => Box::pin(self.copy_in(*copy)).await,
@@ -153,6 +156,72 @@ impl Session {
         Ok(())
     }
 
+    /// Reads while something is waited for, so that a client that leaves is noticed.
+    fn read_ahead(&mut self, cx: &mut TaskContext<'_>) -> Result<(), NoBackend> {
+        while self.client.unread.len() < READ_AHEAD_MAX {
+            let context = self.context.clone();
+            let mut scratch = context.scratch.borrow_mut();
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.client.stream).poll_read(cx, &mut buffer) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.client.unread.extend_from_slice(buffer.filled());
+                }
+                Poll::Ready(Ok(()) | Err(_)) if self.has_taken_leave() => break,
+                Poll::Ready(Ok(()) | Err(_)) => return Err(NoBackend::Close(CloseReason::ClientGone)),
+            }
+        }
+        Ok(())
+    }
+
+    /// A signal that came while something is waited for.
+    fn heed(&mut self) -> Result<(), NoBackend> {
+        while let Some(signal) = self.handle.take_signal() {
+            match signal {
+                Signal::Kill => return Err(NoBackend::Close(CloseReason::Killed)),
+                Signal::Drain => self.draining = true,
+                Signal::Reload if self.account.tenant.is_some() && !self.has_place() => {
+                    return Err(NoBackend::Close(CloseReason::Retired));
+                }
+                Signal::IdleTimeout | Signal::IdleInTransactionTimeout | Signal::Reload | Signal::OverLimit(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the audit log can be written again; where that takes too long the request fails.
+    async fn wait_for_audit(&mut self) -> Result<(), CloseReason> {
+        self.handle.enter(ClientState::Waiting, Instant::now());
+        let patience = self.patience_with_audit();
+        let waited = tokio::time::timeout(
+            patience,
+            poll_fn(|cx| {
+                self.handle.listen(cx.waker());
+                if let Err(end) = self.heed() {
+                    return Poll::Ready(Err(end));
+                }
+                if self.context.audit.poll_writable(cx).is_ready() {
+                    return Poll::Ready(Ok(()));
+                }
+                self.read_ahead(cx).map_or_else(|gone| Poll::Ready(Err(gone)), |()| Poll::Pending)
+            }),
+        )
+        .await;
+        self.handle.enter(ClientState::Idle, Instant::now());
+        match waited {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(NoBackend::Close(reason))) => Err(reason),
+            Ok(Err(NoBackend::Denied(report))) => {
+                self.denied = Some(encode_as(&*report, Severity::Error));
+                Ok(())
+            }
+            Err(_) => {
+                self.denied = Some(encode_as(&AuditAway, Severity::Error));
+                Ok(())
+            }
+        }
+    }
+
     /// Waits in the queue, and reads on meanwhile so that a client that leaves is noticed.
     async fn wait_for_turn(&mut self) -> Result<Lease, NoBackend> {
         let wait = match self.seat.wait() {
@@ -162,33 +231,14 @@ impl Session {
         let mut wait = pin!(wait);
         poll_fn(|cx| {
             self.handle.listen(cx.waker());
-            while let Some(signal) = self.handle.take_signal() {
-                match signal {
-                    Signal::Kill => return Poll::Ready(Err(NoBackend::Close(CloseReason::Killed))),
-                    Signal::Drain => self.draining = true,
-                    Signal::Reload if self.account.tenant.is_some() && !self.has_place() => {
-                        return Poll::Ready(Err(NoBackend::Close(CloseReason::Retired)));
-                    }
-                    Signal::IdleTimeout | Signal::IdleInTransactionTimeout | Signal::Reload | Signal::OverLimit(_) => {}
-                }
+            if let Err(end) = self.heed() {
+                return Poll::Ready(Err(end));
             }
             if let Poll::Ready(outcome) = Wait::poll(wait.as_mut(), cx) {
                 return Poll::Ready(outcome.map_err(no_lease));
             }
-            while self.client.unread.len() < READ_AHEAD_MAX {
-                let context = self.context.clone();
-                let mut scratch = context.scratch.borrow_mut();
-                let mut buffer = ReadBuf::new(&mut scratch);
-                match Pin::new(&mut self.client.stream).poll_read(cx, &mut buffer) {
-                    Poll::Pending => break,
-                    Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                        self.client.unread.extend_from_slice(buffer.filled());
-                    }
-                    Poll::Ready(Ok(()) | Err(_)) if self.has_taken_leave() => break,
-                    Poll::Ready(Ok(()) | Err(_)) => {
-                        return Poll::Ready(Err(NoBackend::Close(CloseReason::ClientGone)));
-                    }
-                }
+            if let Err(gone) = self.read_ahead(cx) {
+                return Poll::Ready(Err(gone));
             }
             Poll::Pending
         })
@@ -207,7 +257,10 @@ impl Session {
                 Ok(())
             }
             Some(Event::Close(reason)) => Err(reason),
-            Some(Event::NeedBackend | Event::Answered | Event::CopyIn(_) | Event::BackendLost(_)) | None => Ok(()),
+            Some(
+                Event::NeedBackend | Event::NeedAudit | Event::Answered | Event::CopyIn(_) | Event::BackendLost(_),
+            )
+            | None => Ok(()),
         }
     }
 
@@ -364,7 +417,10 @@ impl Session {
                 self.settle_next = true;
                 Ok(())
             }
-            Some(Event::NeedBackend | Event::Answered | Event::CopyIn(_) | Event::BackendLost(_)) | None => Ok(()),
+            Some(
+                Event::NeedBackend | Event::NeedAudit | Event::Answered | Event::CopyIn(_) | Event::BackendLost(_),
+            )
+            | None => Ok(()),
         }
     }
 
@@ -398,7 +454,7 @@ impl Session {
         let mut dropped = Vec::new();
         let unanswered = self.queue.fail(|owed| dropped.push(owed));
         for owed in dropped {
-            self.undo(owed, false);
+            self.undo(owed, Undone::Lost);
         }
         let reason = if bound_is_broken(self) { BackendClose::Protocol } else { BackendClose::Lost };
         if torn {
@@ -453,6 +509,7 @@ impl Session {
             self.tell(&error);
         }
         self.part_with_backend().await;
+        self.release_held().await;
         let Session { mut client, .. } = self;
         if reason != CloseReason::ClientGone {
             let farewell = async {

@@ -20,7 +20,7 @@ use super::depth::{self, Survey};
 use super::effects::effects_of;
 use super::kinds::{access_of, kind_of};
 use super::walk::walk;
-use super::{Access, Admission, Analysis, Effect, Facts, Failure, Spans, Statement, StatementKind, Summary};
+use super::{Access, Admission, Analysis, Described, Effect, Facts, Failure, Spans, Statement, StatementKind, Summary};
 
 /// Reads a text without any cache.
 pub fn read(text: &[u8]) -> Analysis {
@@ -35,6 +35,7 @@ pub fn read(text: &[u8]) -> Analysis {
                 statements: Vec::new(),
                 failure: Some(failure),
                 admission,
+                words: Described::default(),
             };
         }
     };
@@ -43,7 +44,7 @@ pub fn read(text: &[u8]) -> Analysis {
         summary = summary.with(Summary::LITERALS);
     }
     let statements = statements.into_iter().map(|(statement, _)| statement).collect();
-    Analysis { summary, spans: Spans::Exact, statements, failure: None, admission }
+    Analysis { summary, spans: Spans::Exact, statements, failure: None, admission, words: Described::default() }
 }
 
 /// Whether another value of a literal could change what an analysis says, or what its readers make of it.

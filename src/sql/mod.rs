@@ -21,9 +21,10 @@ pub(crate) mod tree_mut;
 mod walk;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use crate::record::Words;
 pub use cache::{Analyses, SharedAnalyses};
 pub use clock::Limits;
 pub use facts::{name_in, name_list};
@@ -41,6 +42,32 @@ pub struct Analysis {
     pub failure: Option<Failure>,
     /// Who last let it through.
     pub admission: Admission,
+    /// What records say of it.
+    pub words: Described,
+}
+
+/// A note on an analysis: what records say of its texts, once somebody asked. It belongs to this copy, like [`Admission`].
+#[derive(Debug, Default)]
+pub struct Described(OnceLock<Box<Words>>);
+
+impl Described {
+    /// `describe` is called the first time.
+    #[inline]
+    pub fn get(&self, describe: impl FnOnce() -> Words) -> &Words {
+        self.0.get_or_init(|| Box::new(describe()))
+    }
+}
+
+impl Clone for Described {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Described {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// A note on an analysis: the rules that last let it through. It belongs to this copy, and says nothing of what the text does.

@@ -1,5 +1,6 @@
 //! One test binary for everything that runs the real proxy before a real PostgreSQL, so that it links once.
 
+mod audit;
 mod backend;
 mod certificates;
 mod cli;

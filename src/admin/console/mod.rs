@@ -16,6 +16,7 @@ mod tables;
 mod tests;
 
 pub use error::ConsoleError;
+pub use settings::changes;
 
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ pub enum Access {
 /// Who logged in to the console.
 pub struct Login<'a> {
     pub user: &'a str,
+    /// Its address.
+    pub client: &'a str,
     pub access: Access,
     /// The key that the client is told.
     pub cancel_key: &'a CancelKey,
@@ -511,6 +514,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Console<'_, S> {
             Access::Viewer => return Err(ConsoleError::ViewerOnly(name).into()),
         }
         info!(user = self.login.user, command = ?command, "console command");
+        self.service.control.note_command(self.login.user, self.login.client, command);
         let mut running = self.service.control.command(command.clone());
         let mut cancelled = std::pin::pin!(self.login.cancelled.notified());
         loop {

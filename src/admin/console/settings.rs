@@ -24,6 +24,25 @@ use audit::audit_keys;
 pub(super) use tenancy::limits_text;
 use tenancy::{of_tenants, role_keys, tenancy_keys, tenant_keys};
 
+/// Keys whose values differ, with both. A secret that changed looks as before.
+pub fn changes(before: &Config, after: &Config) -> Vec<(String, Option<String>, Option<String>)> {
+    let values = |config| {
+        let text = |cell: &Cell| match cell {
+            Cell::Null => None,
+            Cell::Text(text) => Some(text.to_string()),
+            Cell::Int(number) => Some(number.to_string()),
+        };
+        let pair = |row: &Row| Some((row.first().and_then(text)?, row.get(1).and_then(text)));
+        rows(config).iter().filter_map(pair).collect::<BTreeMap<String, Option<String>>>()
+    };
+    let (before, after) = (values(before), values(after));
+    let gone = before.iter().filter(|(key, _)| !after.contains_key(*key));
+    let gone = gone.map(|(key, value)| (key.clone(), value.clone(), None));
+    let new = after.iter().filter(|(key, value)| before.get(*key) != Some(*value));
+    let new = new.map(|(key, value)| (key.clone(), before.get(key).cloned().flatten(), value.clone()));
+    gone.chain(new).collect()
+}
+
 /// Key, value, default, changeable.
 pub fn rows(config: &Config) -> Vec<Row> {
     let Config { source, server, tls, admin, log, audit, shards, databases, tenants, roles, users } = config;

@@ -39,7 +39,8 @@ impl Client {
             let cancelled = cancelled.clone();
             async move {
                 let cancel_key = CancelKey { pid: -5, secret: Bytes::from_static(b"1234") };
-                let login = Login { user: "ada", access, cancel_key: &cancel_key, cancelled: &cancelled };
+                let login =
+                    Login { user: "ada", client: "local", access, cancel_key: &cancel_key, cancelled: &cancelled };
                 let first = BytesMut::from(&b"R\0\0\0\x08\0\0\0\0"[..]);
                 serve(far, &service, login, first, &limits, seen).await
             }
@@ -399,7 +400,8 @@ async fn listen(access: Access) -> (u16, Arc<Fake>) {
                 }
                 let cancel_key = CancelKey { pid: 77, secret: Bytes::from_static(b"abcd") };
                 let cancelled = Notify::new();
-                let login = Login { user: "ada", access, cancel_key: &cancel_key, cancelled: &cancelled };
+                let login =
+                    Login { user: "ada", client: "local", access, cancel_key: &cancel_key, cancelled: &cancelled };
                 let first = BytesMut::from(&b"R\0\0\0\x08\0\0\0\0"[..]);
                 let (_alive, shutdown) = watch::channel(false);
                 serve(stream, &service, login, first, &Limits::default(), shutdown).await

@@ -1,0 +1,304 @@
+//! What of real conversations is on record, and that nothing a client saw done is missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use pgwarden::chain::{Checkpoint, Frontier, PublicKey, SigningKey, leaf_hash, notes};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::kit;
+use crate::rig::{Rig, Setup};
+use crate::talk::*;
+
+/// A log's directory and key.
+struct Book {
+    directory: TempDir,
+    key: PublicKey,
+}
+
+impl Book {
+    fn new() -> Self {
+        let directory = TempDir::new().expect("a directory");
+        let key = SigningKey::from_seed("test.example/audit", [7; 32]).expect("a key");
+        let path = directory.path().join("audit.key");
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).expect("a file");
+        std::io::Write::write_all(&mut file, key.to_text().expose().as_bytes()).expect("write the key");
+        Self { directory, key: key.public().clone() }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.directory.path().join("log")
+    }
+
+    /// A proxy that writes this log.
+    fn setup(&self, more: &str) -> Setup {
+        let directory = self.directory.path().display();
+        Rig::setup()
+            .table(&format!("[audit]\ndirectory = \"{directory}/log\"\nkey_file = \"{directory}/audit.key\"\n{more}\n"))
+    }
+
+    /// All records, from the files; each line must be one, and their numbers without a hole.
+    fn records(&self) -> Vec<Value> {
+        let mut records = Vec::new();
+        for path in files(&self.log(), "log") {
+            let text = fs::read_to_string(&path).expect("UTF-8");
+            for line in text.lines() {
+                let record: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+                assert_eq!(record["seq"], records.len() as u64, "{line}");
+                records.push(record);
+            }
+        }
+        records
+    }
+
+    /// The records that the signed checkpoints cover, each checkpoint having been found to hold.
+    fn verified(&self) -> u64 {
+        let mut roots = BTreeMap::new();
+        let mut tree = Frontier::new();
+        for path in files(&self.log(), "log") {
+            for line in fs::read(&path).expect("read it").split_inclusive(|byte| *byte == b'\n') {
+                let line = line.strip_suffix(b"\n").expect("a whole line");
+                tree.append(leaf_hash(line));
+                roots.insert(tree.size(), tree.root());
+            }
+        }
+        let mut covered = 0;
+        for path in files(&self.log(), "checkpoints") {
+            let file = fs::read(&path).expect("read it");
+            let (notes, rest) = notes(&file);
+            assert_eq!(rest, b"");
+            for note in notes {
+                let (checkpoint, note) = Checkpoint::from_note(note).expect("a checkpoint");
+                assert_eq!(note.verify(std::slice::from_ref(&self.key)).expect("signed").len(), 1);
+                assert_eq!(roots.get(&checkpoint.size), Some(&checkpoint.root), "at {}", checkpoint.size);
+                assert!(checkpoint.size >= covered);
+                covered = checkpoint.size;
+            }
+        }
+        covered
+    }
+}
+
+fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).expect("list the log").map(|entry| entry.expect("an entry").path());
+    let mut found: Vec<_> = entries.filter(|path| path.extension().is_some_and(|it| it == extension)).collect();
+    found.sort();
+    found
+}
+
+/// Ends the proxy in order, so that its log is whole.
+fn stop(rig: &Rig, book: &Book) -> Vec<Value> {
+    rig.proxy().signal(Signal::SIGTERM);
+    rig.eventually("the log is closed", || {
+        let text = files(&book.log(), "log").last().map(|path| fs::read_to_string(path).unwrap_or_default());
+        text.is_some_and(|text| text.lines().last().is_some_and(|line| line.contains("\"kind\":\"stop\"")))
+    });
+    let records = book.records();
+    rig.eventually("the last checkpoint covers it", || book.verified() == records.len() as u64);
+    records
+}
+
+/// `kind message verdict` and what came of it, for all messages of a session, in order.
+fn story(records: &[Value], user: &str) -> Vec<String> {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let outcomes: BTreeMap<u64, &Value> = records
+        .iter()
+        .filter(|record| record["kind"] == "outcome")
+        .map(|record| (record["of"].as_u64().expect("a number"), record))
+        .collect();
+    let mut story = Vec::new();
+    for record in records.iter().filter(|record| record["user"] == user) {
+        let outcome = record["seq"].as_u64().and_then(|seq| outcomes.get(&seq));
+        match record["kind"].as_str() {
+            Some("statement") => {
+                let outcome = outcome.unwrap_or_else(|| panic!("no outcome: {record}"));
+                let sqlstate = outcome["sqlstate"].as_str().map(|it| format!(" {it}")).unwrap_or_default();
+                let tag = outcome["tag"].as_str().map(|it| format!(" ({it})")).unwrap_or_default();
+                let words = record["text"].as_str().map(|it| format!(" {it}")).unwrap_or_default();
+                story.push(format!(
+                    "{}{words} -> {}{sqlstate}{tag}",
+                    text(&record["message"]),
+                    text(&outcome["outcome"])
+                ));
+            }
+            Some("refused") => {
+                story.push(format!("{} refused {}", text(&record["message"]), text(&record["sqlstate"])));
+            }
+            Some("outcome") | None => {}
+            Some(kind) => story.push(kind.to_owned()),
+        }
+    }
+    story
+}
+
+#[test]
+fn everything_that_a_client_asks_for_is_on_record_with_what_came_of_it() {
+    let book = Book::new();
+    let rig = book.setup("durability = \"strict\"").with_password().start();
+    let mut alice = rig.client_with("alice", &[("options", "-c pgwarden.reason=ticket\\ 7")]);
+    alice.query("CREATE TABLE audited (i int PRIMARY KEY, t text)");
+    alice.query("INSERT INTO audited VALUES (1, 'secret words'), (2, 'x'); SELECT * FROM audited");
+    alice.query("SELECT 1/0");
+    alice.query("SELEC 'secret words'");
+    assert_eq!(alice.ask(&[function_call(1598)]), "E(0A000) Z(I)");
+    alice.ask(&[run("SELECT t FROM audited WHERE i = $1", &[Some("4711")]), sync()]);
+    alice.ask(&[parse("s", "SELECT 1"), describe_statement("s"), again("s", &[]), sync()]);
+    // The rest of a batch is discarded after an error.
+    alice.ask(&[run("SELECT 1/(i-1) FROM audited", &[]), run("SELECT 2", &[]), sync()]);
+    alice.say(&[query("COPY audited FROM STDIN")]);
+    alice.until(b'G', 1);
+    alice.ask(&[copy_data(b"3\tsecret words\n"), copy_data(b"4\t\\N\n"), copy_done()]);
+    alice.query("COPY audited TO STDOUT");
+    alice.finish();
+    let mut wrong = Talk::open(rig.address());
+    wrong.send(&rig.hello("bob"));
+    assert!(wrong.authenticate("not the password").is_err());
+    let mut bob = rig.client("bob");
+    bob.say(&[query("SELECT pg_sleep(60)")]);
+    rig.wait_until_running("pg_sleep(60)");
+    let mut cancelling = Talk::open(rig.address());
+    cancelling.send(&bob.cancel_request());
+    assert_eq!(bob.until_ready(1), "T(pg_sleep) E(57014) Z(I)");
+    rig.console().query("RELOAD");
+    bob.finish();
+    rig.eventually("the sessions have ended", || {
+        book.records().iter().filter(|record| record["kind"] == "disconnect").count() == 2
+    });
+    let records = stop(&rig, &book);
+    let told = story(&records, "alice").join("\n");
+    println!("{told}");
+    assert_eq!(
+        told,
+        "login\n\
+         query CREATE TABLE audited (i int PRIMARY KEY, t text) -> completed (CREATE TABLE)\n\
+         query INSERT INTO audited VALUES (?, ?), (?, ?); SELECT * FROM audited -> completed (INSERT 0 2; SELECT 2)\n\
+         query SELECT ?/? -> failed 22012\n\
+         query SELEC ? -> failed 42601\n\
+         function_call refused 0A000\n\
+         parse SELECT t FROM audited WHERE i = $1 -> completed\n\
+         bind SELECT t FROM audited WHERE i = $1 -> completed\n\
+         execute SELECT t FROM audited WHERE i = $1 -> completed (SELECT 0)\n\
+         parse SELECT ? -> completed\n\
+         describe SELECT ? -> completed\n\
+         bind SELECT ? -> completed\n\
+         execute SELECT ? -> completed (SELECT 1)\n\
+         parse SELECT ?/(i-?) FROM audited -> completed\n\
+         bind SELECT ?/(i-?) FROM audited -> completed\n\
+         execute SELECT ?/(i-?) FROM audited -> failed 22012\n\
+         parse SELECT ? -> skipped\n\
+         bind SELECT ? -> skipped\n\
+         execute SELECT ? -> skipped\n\
+         query COPY audited FROM STDIN -> completed (COPY 2)\n\
+         query COPY audited TO STDOUT -> completed (COPY 4)\n\
+         disconnect\n\
+         console"
+    );
+    assert_eq!(
+        story(&records, "bob"),
+        ["login_failed", "login", "query SELECT pg_sleep(?) -> failed 57014", "disconnect"]
+    );
+    let text = records.iter().map(Value::to_string).collect::<String>();
+    for secret in ["secret words", "4711", rig.password(), "not the password"] {
+        assert!(!text.contains(secret), "{secret}");
+    }
+    let of = |kind: &str| records.iter().filter(|record| record["kind"] == kind).collect::<Vec<_>>();
+    assert_eq!(of("login")[0]["reason"], "ticket 7");
+    assert_eq!((of("cancel")[0]["found"].clone(), of("reload")[0]["taken"].clone()), (true.into(), true.into()));
+    let copied = of("outcome").into_iter().find(|record| record["tag"] == "COPY 2").expect("an outcome");
+    assert_eq!((&copied["copied"], &copied["copied_bytes"]), (&Value::from(2), &Value::from(15 + 5 + 5 + 5)));
+    let monos: Vec<_> = records.iter().filter_map(|record| record["mono"].as_u64()).collect();
+    assert!(monos.len() > 40);
+}
+
+#[test]
+fn what_a_client_saw_done_is_in_the_log_of_a_killed_proxy() {
+    let book = Book::new();
+    let rounds: u64 = std::env::var("PGWARDEN_CRASHES").ok().and_then(|it| it.parse().ok()).unwrap_or(6);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let numbers = AtomicU64::new(1_000_000);
+    for round in 0..rounds {
+        let rig = book.setup("durability = \"strict\"").pool(4).start();
+        let ending = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                let mut client = rig.client("alice");
+                let (seen, numbers, ending) = (&seen, &numbers, &ending);
+                scope.spawn(move || {
+                    while !ending.load(Ordering::Relaxed) {
+                        let number = numbers.fetch_add(1, Ordering::Relaxed);
+                        // The name is in the record, as no literal would be.
+                        if client.try_send(&query(&format!("SELECT 1 AS c{number}"))).is_err() {
+                            return;
+                        }
+                        if !client.try_until_ready().ends_with("Z(I)") {
+                            return;
+                        }
+                        seen.lock().expect("no panic under the lock").push(number);
+                    }
+                });
+            }
+            thread::sleep(Duration::from_millis(120 + 37 * (round % 7)));
+            rig.proxy().signal(Signal::SIGKILL);
+            ending.store(true, Ordering::Relaxed);
+        });
+    }
+    let rig = book.setup("durability = \"strict\"").start();
+    rig.client("alice").finish();
+    let records = stop(&rig, &book);
+    let seen = seen.lock().expect("no panic under the lock");
+    assert!(seen.len() as u64 > rounds * 5, "{} statements", seen.len());
+    let recorded: BTreeMap<&str, u64> = records
+        .iter()
+        .filter(|record| record["kind"] == "statement")
+        .map(|record| (record["text"].as_str().expect("a text"), record["seq"].as_u64().expect("a number")))
+        .collect();
+    let completed: BTreeSet<u64> = records
+        .iter()
+        .filter(|record| record["kind"] == "outcome" && record["outcome"] == "completed")
+        .filter_map(|record| record["of"].as_u64())
+        .collect();
+    for number in seen.iter() {
+        let seq = recorded.get(&*format!("SELECT ? AS c{number}"));
+        let seq = seq.unwrap_or_else(|| panic!("statement {number} was seen done, and has no record"));
+        assert!(completed.contains(seq), "statement {number} was seen done, and has no outcome");
+    }
+    println!("{} statements seen done in {rounds} rounds, {} records", seen.len(), records.len());
+}
+
+#[test]
+fn two_processes_never_write_one_log_and_a_changed_one_is_not_continued() {
+    let book = Book::new();
+    let rig = book.setup("").start();
+    rig.client("alice").query("SELECT 1");
+    let directory = book.directory.path().display();
+    let config = |rig: &Rig| {
+        let audit = format!("[audit]\ndirectory = \"{directory}/log\"\nkey_file = \"{directory}/audit.key\"\n");
+        let audit: toml::Table = audit.parse().expect("a table");
+        let mut config = rig.proxy().config();
+        config.0.extend(audit);
+        config
+    };
+    let refused = kit::Proxy::try_start(config(&rig)).err().expect("it must not start");
+    assert!(refused.contains("another process writes the log"), "{refused}");
+    let config = config(&rig);
+    stop(&rig, &book);
+    rig.eventually("the process has ended", || {
+        fs::File::open(book.log().join("lock")).is_ok_and(|it| it.try_lock().is_ok())
+    });
+    let segment = files(&book.log(), "log").pop().expect("a segment");
+    let good = fs::read_to_string(&segment).expect("read it");
+    fs::write(&segment, good.replacen("\"message\":\"query\"", "\"message\":\"quary\"", 1)).expect("change it");
+    fs::set_permissions(&segment, fs::Permissions::from_mode(0o600)).expect("set the mode");
+    let refused = kit::Proxy::try_start(config.clone()).err().expect("it must not start");
+    assert!(refused.contains("they were changed"), "{refused}");
+    fs::write(&segment, good).expect("change it back");
+    drop(kit::Proxy::start(config));
+}
