@@ -225,6 +225,13 @@ impl Found {
         {
             return Err(files(format!("segment {other} is not in {MANIFEST}")));
         }
+        // A finished segment was on disk before the manifest said so: nothing tears it any more.
+        for line in &kept {
+            let bytes = fs::metadata(records_path(directory, line.first)).map_err(read)?.len();
+            if bytes != line.bytes {
+                return Err(files(format!("segment {} has {bytes} bytes, not {}", line.first, line.bytes)));
+            }
+        }
         let live_is_there = there.contains(&end);
         let checkpoints = read_if_there(&checkpoints_path(directory, end))?;
         let (whole, torn) = notes(&checkpoints);

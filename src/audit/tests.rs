@@ -257,13 +257,14 @@ fn closed_log(dir: &Path) -> config::Audit {
 #[test]
 fn a_log_that_is_not_whole_is_not_opened() {
     type Damage = fn(&Path, u64, u64);
-    let damages: [(&str, Damage, &str); 9] = [
+    let damages: [(&str, Damage, &str); 10] = [
         ("a record cut", |d, live, _| cut_lines(&records_path(d, live), 1), "records are missing"),
         ("all records cut", |d, live, _| fs::write(records_path(d, live), "").expect("write"), "records are missing"),
         ("a byte flipped", |d, live, _| flip(&records_path(d, live), 30), "they were changed"),
         ("a root changed", |d, live, _| flip(&checkpoints_path(d, live), 30), "does not hold"),
         ("the live file gone", |d, live, _| fs::remove_file(records_path(d, live)).expect("remove"), "are missing"),
         ("a segment gone", |d, _, middle| fs::remove_file(records_path(d, middle)).expect("remove"), "missing between"),
+        ("a segment longer", |d, _, middle| append_line(&records_path(d, middle)), "bytes, not"),
         ("the manifest gone", |d, _, _| fs::remove_file(d.join(segment::MANIFEST)).expect("remove"), "is not in"),
         ("the manifest changed", |d, _, _| flip(&d.join(segment::MANIFEST), 40), "manifest"),
         ("another segment", |d, _, _| fs::write(records_path(d, 7), "{}\n").expect("write"), "segment 7 is not in"),
@@ -284,6 +285,11 @@ fn cut_lines(path: &Path, count: usize) {
     let text = fs::read_to_string(path).expect("text");
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     fs::write(path, lines[..lines.len() - count].concat()).expect("write");
+}
+
+fn append_line(path: &Path) {
+    let whole = fs::read_to_string(path).expect("text");
+    fs::write(path, format!("{whole}{{}}\n")).expect("write");
 }
 
 fn flip(path: &Path, at: usize) {

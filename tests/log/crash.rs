@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use pgwarden::audit::Stream;
-use pgwarden::audit::segment::{checkpoints_path, records_path, segments};
+use pgwarden::audit::segment::{MANIFEST, checkpoints_path, records_path, segments};
 use pgwarden::chain::{Checkpoint, notes};
 use pgwarden::config::Durability;
 use rand::rngs::StdRng;
@@ -125,6 +125,11 @@ fn check(seen: &Seen, promised: &[(u64, u64)]) {
 /// Whether that left an end that is no record.
 fn lose_power(log: &Path, promised: u64, random: &mut StdRng) -> bool {
     let Some(&first) = segments(log).expect("segments").last() else { return false };
+    // A finished segment is on disk to its end.
+    let manifest = fs::read_to_string(log.join(MANIFEST)).unwrap_or_default();
+    if manifest.contains(&format!("{{\"first\":{first},")) {
+        return false;
+    }
     let path = records_path(log, first);
     let bytes = fs::read(&path).expect("records");
     let checkpoints = fs::read(checkpoints_path(log, first)).unwrap_or_default();
