@@ -326,10 +326,13 @@ impl Target {
 
     /// The first row whose tenant is another one.
     pub(super) fn foreign_row(&self, batch: &Batch, key: &TenantKey) -> Option<usize> {
-        let own = |value: Option<&[u8]>| {
-            value.is_some_and(|value| if self.binary { is_key_binary(value, key) } else { may_be_key(value, key) })
+        let at = self.tenant?;
+        let type_oid = self.columns().nth(at).map_or(0, |column| column.type_oid);
+        let own = |value: &[u8]| {
+            if self.binary { is_key_binary(value, type_oid, key) } else { may_be_key(value, key) }
         };
-        batch.elements(self.tenant?).position(|element| !own(element.value))
+        let own = |value: Option<&[u8]>| value.is_some_and(own);
+        batch.elements(at).position(|element| !own(element.value))
     }
 }
 
@@ -413,26 +416,31 @@ fn put_literal(delimiter: u8, elements: &[u8], out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Type oid of `text`.
+/// Type oids, of `pg_type.dat`.
+const INT8_OID: u32 = 20;
+const INT2_OID: u32 = 21;
+const INT4_OID: u32 = 23;
 const TEXT_OID: u32 = 25;
+const UUID_OID: u32 = 2950;
 
-/// A value in binary that is the tenant's own key.
-fn is_key_binary(value: &[u8], key: &TenantKey) -> bool {
+/// `text`, `bpchar`, `varchar`.
+const TEXT_OIDS: [u32; 3] = [TEXT_OID, 1042, 1043];
+
+/// A value in binary that is the tenant's own key. What another type would make of its bytes is not known.
+fn is_key_binary(value: &[u8], type_oid: u32, key: &TenantKey) -> bool {
+    let number = match (type_oid, value.len()) {
+        (INT2_OID, 2) => value.first_chunk().map(|bytes| i64::from(i16::from_be_bytes(*bytes))),
+        (INT4_OID, 4) => value.first_chunk().map(|bytes| i64::from(i32::from_be_bytes(*bytes))),
+        (INT8_OID, 8) => value.first_chunk().map(|bytes| i64::from_be_bytes(*bytes)),
+        _ => None,
+    };
     match key.kind() {
-        KeyType::Int | KeyType::Bigint => {
-            let number = match value.len() {
-                2 => value.first_chunk().map(|bytes| i64::from(i16::from_be_bytes(*bytes))),
-                4 => value.first_chunk().map(|bytes| i64::from(i32::from_be_bytes(*bytes))),
-                8 => value.first_chunk().map(|bytes| i64::from_be_bytes(*bytes)),
-                _ => None,
-            };
-            number.is_some_and(|number| number.to_string() == key.as_str())
-        }
+        KeyType::Int | KeyType::Bigint => number.is_some_and(|number| number.to_string() == key.as_str()),
         KeyType::Uuid => {
             let hex: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
-            hex == key.as_str().replace('-', "")
+            type_oid == UUID_OID && hex == key.as_str().replace('-', "")
         }
-        KeyType::Text => value == key.as_str().as_bytes(),
+        KeyType::Text => TEXT_OIDS.contains(&type_oid) && value == key.as_str().as_bytes(),
     }
 }
 
@@ -446,9 +454,8 @@ fn may_be_key(value: &[u8], key: &TenantKey) -> bool {
             if let Some(number) = number.filter(|number| !number.is_empty()) {
                 return number.trim_start_matches('0') == key.as_str();
             }
-            // Numbers of any notation begin with a digit, a sign or white space; the server refuses the rest.
-            let first = digits.first().copied();
-            !first.is_some_and(|byte| byte.is_ascii_digit() || byte == b'-' || byte == 11)
+            // A number of any notation has a digit; what has none the server refuses.
+            !value.iter().any(u8::is_ascii_digit)
         }
         KeyType::Uuid => {
             let hex = |bytes: &[u8]| -> Vec<u8> {
@@ -475,8 +482,9 @@ mod tests {
         for own in ["1", " 1 ", "+1", "001", "\t1\n", "x", ""] {
             assert!(may_be_key(own.as_bytes(), &one), "{own:?}");
         }
-        for foreign in ["2", " 2", "+2", "0x2", "1_0", "0b10", "-2", "10", "0o2", "\u{b}2", "+ 2"] {
-            assert!(foreign == "+ 2" || !may_be_key(foreign.as_bytes(), &one), "{foreign:?}");
+        for foreign in ["2", " 2", "+2", "0x2", "1_0", "0b10", "-2", "10", "0o2", "\u{b}2", "+ 2", ".2e1", "2.0", "$2"]
+        {
+            assert!(!may_be_key(foreign.as_bytes(), &one), "{foreign:?}");
         }
         let id = key(KeyType::Uuid, "6f1c1f0e-2f5b-4c8e-9d59-8f1f0e2f5b4c");
         for own in ["{6F1C1F0E-2F5B-4C8E-9D59-8F1F0E2F5B4C}", "6f1c1f0e2f5b4c8e9d598f1f0e2f5b4c", "6f"] {
@@ -485,8 +493,11 @@ mod tests {
         assert!(!may_be_key(b"7f1c1f0e2f5b4c8e9d598f1f0e2f5b4c", &id));
         let name = key(KeyType::Text, "acme");
         assert!(may_be_key(b"acme", &name) && !may_be_key(b"acme ", &name));
-        assert!(is_key_binary(&[0, 0, 0, 1], &one) && is_key_binary(&1i64.to_be_bytes(), &one));
-        assert!(!is_key_binary(&[0, 0, 0, 2], &one) && !is_key_binary(&[], &one));
+        assert!(is_key_binary(&[0, 0, 0, 1], INT4_OID, &one) && is_key_binary(&1i64.to_be_bytes(), INT8_OID, &one));
+        assert!(!is_key_binary(&[0, 0, 0, 2], INT4_OID, &one) && !is_key_binary(&[], INT4_OID, &one));
+        // These bytes are the number 12594, and the text "12".
+        let other = key(KeyType::Bigint, "12594");
+        assert!(is_key_binary(b"12", INT2_OID, &other) && !is_key_binary(b"12", TEXT_OID, &other));
     }
 
     #[test]

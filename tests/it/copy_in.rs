@@ -477,6 +477,136 @@ fn psql_copies_from_a_file_and_triggers_and_defaults_work() {
     assert_eq!((counted.commands().join(""), counted.notices().len()), ("COPY 1".to_owned(), 1));
 }
 
+#[test]
+fn what_comes_behind_the_end_of_the_data_is_ignored_but_not_a_failure() {
+    let stage = Stage::new("id int");
+    let rest = b"1\n\\.\nnot a number\n";
+    assert_eq!(stage.check("COPY t (id) FROM STDIN", rest), "GCZ COPY 1 I");
+    for user in ["plain", "acme"] {
+        let login = if user == "plain" { stage.direct.clone() } else { stage.login(user) };
+        let mut wire = login.connect();
+        wire.query("DELETE FROM t").ok();
+        let run = [say::parse("", "COPY t (id) FROM STDIN", &[]), say::bind("", "", &[]), say::execute("", 0)];
+        for start in [&[say::query("COPY t (id) FROM STDIN")][..], run.as_slice()] {
+            let end = [say::copy_data(rest), say::copy_fail("no"), say::sync()];
+            wire.send_batch(&[start, &end].concat());
+            let failed = wire.reply();
+            assert_eq!((failed.sqlstate().as_deref(), failed.status()), (Some("57014"), 'I'), "{user}");
+            if start.len() == 1 {
+                // The Sync's own.
+                assert_eq!(wire.reply().status(), 'I');
+            }
+        }
+        assert_eq!(wire.query("SELECT count(*) FROM t").value(), "0");
+    }
+}
+
+#[test]
+fn partitions_keys_and_domains_are_the_servers_to_judge() {
+    let stage = Stage::new("id int");
+    let setting = "current_setting('app.tenant_id')::bigint";
+    let role = kit::sql(
+        &stage.database,
+        "select grantee from information_schema.role_table_grants where table_name = 't' and grantee <> 'postgres' limit 1",
+    );
+    for schema in ["plain", "public"] {
+        let tenant = if schema == "plain" { "1" } else { setting };
+        kit::sql(
+            &stage.database,
+            &format!(
+                "create domain {schema}.small as int check (value < 10);
+                 drop table {schema}.t;
+                 create table {schema}.kind (id int primary key); insert into {schema}.kind values (1), (2);
+                 create table {schema}.t (tenant_id bigint not null default {tenant},
+                   id int generated always as identity, at int, size {schema}.small, sizes {schema}.small[],
+                   kind int references {schema}.kind, twice int generated always as (at * 2) stored,
+                   unique (tenant_id, at)) partition by range (at);
+                 create table {schema}.t0 partition of {schema}.t for values from (0) to (10);
+                 create table {schema}.t1 partition of {schema}.t for values from (10) to (20);
+                 grant all on {schema}.t to {role}"
+            ),
+        );
+    }
+    kit::sql(
+        &stage.database,
+        &format!(
+            "alter table public.t enable row level security;
+             create policy own on public.t using (tenant_id = (select {setting}))"
+        ),
+    );
+    let some = "COPY t (at, size, sizes, kind) FROM STDIN";
+    assert_eq!(stage.check(some, b"1\t1\t{1,2}\t1\n12\t\\N\t\\N\t2\n"), "GCZ COPY 2 I");
+    assert_eq!(stage.check("COPY t (id, at) FROM STDIN", b"70\t1\n71\t15\n"), "GCZ COPY 2 I");
+    for wrong in ["1\t1\t{1}\t1\n30\t1\t{1}\t1\n", "1\t10\t{}\t1\n", "1\t1\t{1,10}\t1\n", "1\t1\t{1\t1\n"] {
+        let seen = stage.check(some, wrong.as_bytes());
+        assert!(seen.starts_with("GEZ") && seen.contains("COPY t, line "), "{seen}");
+    }
+    // PostgreSQL checks foreign keys behind all rows, and says no line; here it is known.
+    let mut acme = stage.login("acme").connect();
+    acme.query("DELETE FROM t").ok();
+    let missing = copy(&mut acme, some, b"1\t1\t{1}\t1\n2\t1\t{1}\t3\n", 100);
+    assert_eq!(missing.sqlstate().as_deref(), Some("23503"));
+    assert_eq!(missing.errors()[0].fields[&'W'], "COPY t, line 2");
+    assert_eq!(acme.query("SELECT count(*) FROM t").value(), "0");
+}
+
+#[test]
+fn psycopg_copies_as_a_tenant() {
+    let interpreter = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python");
+    assert!(interpreter.exists(), "no Python drivers: run scripts/setup clients");
+    let stage = Stage::new("id int, name text, at timestamptz");
+    let script = "
+import psycopg, datetime
+with psycopg.connect() as conn:
+    with conn.cursor() as cur:
+        with cur.copy('COPY t (id, name, at) FROM STDIN') as copy:
+            for n in range(5000):
+                copy.write_row((n, f'name\\t{n}', datetime.datetime(2026, 1, 1)))
+        print(cur.rowcount)
+        with cur.copy('COPY t (id, name) FROM STDIN (FORMAT binary)') as copy:
+            copy.set_types(['int4', 'text'])
+            for n in range(5000):
+                copy.write_row((n, None if n % 7 == 0 else f'name {n}'))
+        print(cur.rowcount)
+    conn.commit()
+    try:
+        with conn.cursor().copy('COPY t (id) FROM STDIN') as copy:
+            copy.write('1\\n')
+            raise KeyError('enough')
+    except KeyError:
+        print(conn.info.transaction_status.name)
+    conn.rollback()
+    print(conn.execute('SELECT count(*), count(name) FROM t').fetchone())
+";
+    let address = stage.proxy.address();
+    let output = Command::new(interpreter)
+        .args(["-c", script])
+        .env("PGHOST", address.ip().to_string())
+        .env("PGPORT", address.port().to_string())
+        .env("PGUSER", "acme")
+        .env("PGPASSWORD", "secret")
+        .env("PGDATABASE", &stage.database)
+        .output()
+        .expect("python");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(said, "5000\n5000\nINERROR\n(10000, 9285)\n", "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_tenant_that_is_switched_off_loads_no_further() {
+    let mut stage = Stage::new("id int");
+    let mut acme = stage.login("acme").connect();
+    acme.send_batch(&[say::query("COPY t (id) FROM STDIN"), say::copy_data(b"1\n")]);
+    assert_eq!(acme.read_due().tag, b'G');
+    stage.proxy.rewrite(|config| config.set("tenants.acme.enabled", false));
+    stage.proxy.reload();
+    let busy = "select count(*) from pg_stat_activity where datname = current_database() and state <> 'idle' and pid <> pg_backend_pid()";
+    kit::eventually("nothing of it runs", || kit::sql(&stage.database, busy) == "0");
+    assert_eq!(stage.rows("public.t"), "");
+    copy(&mut stage.login("globex").connect(), "COPY t (id) FROM STDIN", b"2\n", 100).ok();
+    assert_eq!(stage.rows("public.t"), "2|2");
+}
+
 /// Not a test of speed, but that it is of the right order: the figures are printed.
 #[test]
 fn a_third_of_the_rows_of_plain_copy_go_in() {
