@@ -45,7 +45,7 @@ fn main() -> Result<()> {
     println!("records of {} bytes, {} s each, in {}", args.record, args.seconds, base.display());
     println!("\none worker, at so many records a second and as fast as possible");
     println!(
-        "| durability | records/s | worker ns/record | writer ns/record | MB/s | records/write | syncs | last sync ms |"
+        "| durability | asked for | records/s | worker ns/record | writer ns/record | MB/s | records/write | syncs | last sync ms |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
     for durability in DURABILITIES {
