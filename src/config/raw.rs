@@ -149,7 +149,8 @@ section! {
         /// Name of the log in its checkpoints. Absent: the key's name.
         origin: Origin,
         /// What a record has survived before the client hears that its statement ended. `"strict"`: it is on disk.
-        /// `"group"`: the operating system has it; it survives the process, and is on disk within `checkpoint_interval`.
+        /// `"group"`: it is with the writer, which hands it to the operating system within milliseconds and to the disk
+        /// within `checkpoint_interval`.
         /// `"relaxed"`: nothing; a crash may cost the last milliseconds.
         durability: Durability = r#""group""#,
         /// While the log cannot be written, statements wait (`"block"`) or fail with SQLSTATE 53100 (`"refuse"`). None is

@@ -5,12 +5,17 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use super::stage::{Accounts, BILLING_DATABASE, BILLING_ROLE, CONSOLE, POOL, SANDBOX, SANDBOX_ROLE};
+use crate::chain::SigningKey;
 use crate::scram::Verifier;
 
 /// PostgreSQL's own count.
 const ITERATIONS: NonZeroU32 = NonZeroU32::new(4096).expect("it is not zero");
 /// Name of the file of keys, beside the configuration.
 pub const KEYS: &str = "seal.keys";
+
+/// The audit log's directory and key, beside the configuration.
+pub const AUDIT: &str = "audit";
+pub const AUDIT_KEY: &str = "audit.key";
 
 /// The configuration file. `port` 0: any free one. `role_password`: of both roles on the server.
 pub fn config(port: u16, server: SocketAddr, accounts: &Accounts, role_password: &str) -> String {
@@ -32,6 +37,10 @@ format = "json"
 [pool]
 mode = "transaction"
 size = {POOL}
+
+[audit]
+directory = "{AUDIT}"
+key_file = "{AUDIT_KEY}"
 
 [shards.main]
 primary = {{ host = "{host}", port = {server_port}, tls = "disable" }}
@@ -86,6 +95,12 @@ pub fn keys() -> String {
     format!("1:{hex}\n")
 }
 
+/// A new key for the audit's checkpoints.
+pub fn audit_key() -> String {
+    let key = SigningKey::from_seed("pgwarden.demo/audit", rand::random()).expect("the name is one");
+    key.to_text().expose().to_owned()
+}
+
 /// What the proxy checks a password against: not the password itself.
 fn verifier(password: &str) -> Verifier {
     Verifier::derive(password, &rand::random::<[u8; 16]>(), ITERATIONS)
@@ -107,9 +122,11 @@ mod tests {
         let text = config(0, "127.0.0.1:5432".parse().expect("an address"), &accounts, "secret");
         let dir = tempfile::tempdir().expect("make a directory");
         let (file, keys_file) = (dir.path().join("pgwarden.toml"), dir.path().join(KEYS));
+        let key_file = dir.path().join(AUDIT_KEY);
+        std::fs::write(&key_file, audit_key()).expect("write a key");
         std::fs::write(&file, &text).expect("write it");
         std::fs::write(&keys_file, keys()).expect("write a key");
-        for file in [&file, &keys_file] {
+        for file in [&file, &keys_file, &key_file] {
             std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).expect("set the mode");
         }
         let loaded = crate::config::load(&file).unwrap_or_else(|problems| panic!("{problems}\n{text}"));

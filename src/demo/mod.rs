@@ -20,7 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cluster::{Cluster, ClusterError};
 use child::{CONFIG, ChildError, Files, Proxy};
-use config::{KEYS, config, keys};
+use config::{AUDIT_KEY, KEYS, audit_key, config, keys};
 use protection::ProtectionError;
 use screen::{Colours, Ink, Screen, thousands};
 use stage::{Account, Accounts, BILLING_DATABASE, Stage, StepError};
@@ -101,10 +101,10 @@ async fn demo(options: &Options) -> Result<(), DemoError> {
     let accounts = Accounts::new(new_password);
     let port = options.port.unwrap_or_else(|| free_port(options.after));
     let program = std::env::current_exe().map_err(io_error("find this program"))?;
-    let keys = keys();
+    let (keys, audit_key) = (keys(), audit_key());
     let files_with = |port| {
         let text = config(port, cluster.address(), &accounts, &role_password);
-        Files::write(&program, &[(CONFIG, &text), (KEYS, &keys)])
+        Files::write(&program, &[(CONFIG, &text), (KEYS, &keys), (AUDIT_KEY, &audit_key)])
     };
     let files = files_with(port)?;
     let started = Instant::now();

@@ -2,6 +2,7 @@
 //!
 //! A step judges only what it saw; it neither prints nor ends the tour.
 
+mod audit;
 mod operations;
 mod pooling;
 mod sessions;
@@ -60,6 +61,7 @@ pub struct Chapter {
 /// The tour, in order.
 pub const TOUR: &[Chapter] = &[
     Chapter { title: "Tenants: the database billing, whose tenants share its tables", steps: TENANTS },
+    Chapter { title: "Audit: what was asked, and the proof that this is all", steps: AUDIT },
     Chapter { title: "Pooling: the database sandbox, a copy without tenants", steps: POOLING },
 ];
 
@@ -113,6 +115,22 @@ const TENANTS: &[Step] = &[
         did: "enabled = false for lumen in the file, and RELOAD; then back again.",
         expected: "lumen's session ends (57P01) and its logins are refused (28000); harbor notices nothing. Then lumen is back.",
         run: |stage| Box::pin(tenants::switched_off(stage)),
+    },
+];
+
+const AUDIT: &[Step] = &[
+    Step {
+        title: "On record: allowed, rewritten, refused",
+        did: "harbor and lumen sent a statement of each kind; then the log's file was read.",
+        expected: "A record of each before it was run, with who, what and the verdict; what came of it in another.",
+        run: |stage| Box::pin(audit::on_record(stage)),
+    },
+    Step {
+        title: "The log proves that it is whole",
+        did: "The tree over all records was computed anew, and held against the newest signed checkpoint; then again with a \
+              copy that was edited.",
+        expected: "The root is the signed one; with one bit changed, a record moved or two swapped it is not.",
+        run: |stage| Box::pin(audit::proven(stage)),
     },
 ];
 
