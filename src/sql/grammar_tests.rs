@@ -1238,6 +1238,44 @@ fn fingerprints_ignore_literals_only() {
 }
 
 #[test]
+fn a_fingerprint_does_not_let_a_literal_be_found() {
+    let fingerprint = |text: &str| {
+        let analysis = read(text.as_bytes());
+        assert_eq!(analysis.failure, None, "{text}");
+        analysis.statements[0].fingerprint
+    };
+    for place in [
+        "alter role r password ?",
+        "create role r encrypted password ? valid until ?",
+        "create user mapping for r server s options (user ?, password ?)",
+        "alter server s options (set password ?)",
+        "create subscription s connection ? publication p",
+        "alter subscription s connection ?",
+        "copy t to program ?",
+        "comment on table t is ?",
+        "security label on table t is ?",
+        "alter system set primary_conninfo = ?",
+        "create function f() returns text language sql as ?",
+        "notify c, ?",
+        "do ?",
+        "select ?",
+    ] {
+        let one = fingerprint(&place.replace('?', "'hunter2'"));
+        assert_ne!(one, 0, "{place}");
+        for other in ["'hunter3'", "E'\\'x'", "$a$ 'x' $a$", "/* x */ 'a'\n 'b'", "'41'"] {
+            let text = place.replace('?', other);
+            assert_eq!(fingerprint(&text), one, "{text}");
+        }
+        assert_eq!(fingerprint(&place.replace('?', "U&'a'")), fingerprint(&place.replace('?', "U&'b'")), "{place}");
+    }
+    assert_eq!(
+        fingerprint("create table t (a int) with (fillfactor = 10)"),
+        fingerprint("create table t (a int) with (fillfactor = 11)")
+    );
+    assert_ne!(fingerprint("alter role r password 'x'"), fingerprint("alter role r valid until 'x'"));
+}
+
+#[test]
 fn spans_are_the_statements_own() {
     let text = " select 1 ; /* x */ select 2 -- y\n; \u{e9};";
     let failed = read(text.as_bytes());
