@@ -130,6 +130,7 @@ pub(super) fn time(moment: SystemTime) -> Time {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::documented;
 
     fn written(seq: u64, control: &Control) -> Value {
         let mut line = Vec::new();
@@ -161,5 +162,24 @@ mod tests {
         let failed = Control::CopyFailed { target: nasty.to_owned(), error: nasty.to_owned() };
         assert_eq!(written(15, &failed)["target"], json!(nasty));
         assert_eq!(written(16, &Control::CopyRestored { target: nasty.to_owned(), missed: 4 })["missed"], json!(4));
+    }
+
+    #[test]
+    fn records_of_the_log_are_documented() {
+        let (key, text) = (KeyId([1; 4]), || "x".to_owned());
+        let outage = |lost| Control::Outage { since: UNIX_EPOCH, error: text(), lost, refused: 1 };
+        let records = [
+            Control::Start { clean: true, key },
+            Control::Stop,
+            Control::Torn { bytes: 1, file: text() },
+            outage(0),
+            outage(1),
+            Control::KeyChange { old: key, new: key, new_public: text() },
+            Control::SegmentDeleted { first: 1, records: 1, reason: "age" },
+            Control::CopyFailed { target: text(), error: text() },
+            Control::CopyRestored { target: text(), missed: 1 },
+        ];
+        let records: Vec<Value> = records.iter().map(|control| written(1, control)).collect();
+        documented::assert_documented(&records);
     }
 }

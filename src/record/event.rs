@@ -1,7 +1,6 @@
 //! Records of what is not a statement: logins and their failures, ends, cancels, the console, reloads.
 
 use super::json::Json;
-use super::scrub::scrub;
 use super::statement::head;
 use super::who::chosen;
 use super::{At, Who};
@@ -78,10 +77,10 @@ pub fn reload(out: &mut Vec<u8>, at: At, generation: u64, changes: &[Change], er
     json.array("changes", changes.iter().take(CHANGES_MAX), |out, change| {
         let mut object = b"{".to_vec();
         let mut json = Json::new(&mut object);
-        json.text("key", &change.key);
+        json.text("key", &chosen(&change.key));
         for (name, value) in [("before", &change.before), ("after", &change.after)] {
             if let Some(value) = value {
-                json.text(name, &scrub(value));
+                json.text(name, &chosen(value));
             }
         }
         json.done();

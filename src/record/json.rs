@@ -52,12 +52,8 @@ impl<'a> Json<'a> {
     /// Lower-case hexadecimal digits.
     pub fn hex(&mut self, name: &str, bytes: &[u8]) -> &mut Self {
         self.name(name);
-        self.out.push(b'"');
-        for byte in bytes {
-            self.out.push(HEX[usize::from(byte >> 4)]);
-            self.out.push(HEX[usize::from(byte & 15)]);
-        }
-        self.out.extend_from_slice(b"\",");
+        put_hex(self.out, bytes);
+        self.out.push(b',');
         self
     }
 
@@ -90,6 +86,15 @@ impl<'a> Json<'a> {
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
+/// Appends lower-case hexadecimal digits in quotes.
+pub fn put_hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'"');
+    for byte in bytes {
+        out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    }
+    out.push(b'"');
+}
+
 /// Appends decimal digits.
 pub fn put_number(out: &mut Vec<u8>, mut value: u64) {
     let mut digits = [0; 20];
@@ -105,51 +110,41 @@ pub fn put_number(out: &mut Vec<u8>, mut value: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// Appends a string in quotes. Control characters, DEL included, and the line separators of Unicode are escaped.
+/// Appends a string in quotes. Escaped are control characters (C0, DEL, C1), the line and paragraph separators, and the marks
+/// that are not seen or turn the direction of writing: no reader can take them for a line's end, or for other words.
 pub fn put_string(out: &mut Vec<u8>, value: &str) {
     out.push(b'"');
-    let bytes = value.as_bytes();
-    let mut from = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        let escape: &[u8] = match byte {
-            b'"' => b"\\\"",
-            b'\\' => b"\\\\",
-            b'\n' => b"\\n",
-            b'\r' => b"\\r",
-            b'\t' => b"\\t",
-            0..0x20 | 0x7f => b"",
-            // The first byte of U+0085, U+2028, U+2029 and of much else.
-            0xc2 if bytes.get(at + 1) == Some(&0x85) => b"",
-            0xe2 if matches!(bytes.get(at + 1..at + 3), Some([0x80, 0xa8 | 0xa9])) => b"",
-            _ => continue,
-        };
-        if at < from {
-            continue;
+    if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+        out.extend_from_slice(value.as_bytes());
+    } else {
+        value.chars().for_each(|char| put_char(out, char));
+    }
+    out.push(b'"');
+}
+
+fn put_char(out: &mut Vec<u8>, char: char) {
+    match char {
+        '"' => out.extend_from_slice(b"\\\""),
+        '\\' => out.extend_from_slice(b"\\\\"),
+        '\n' => out.extend_from_slice(b"\\n"),
+        '\r' => out.extend_from_slice(b"\\r"),
+        '\t' => out.extend_from_slice(b"\\t"),
+        char if needs_escape(char) => {
+            // All of them are below U+10000.
+            out.extend_from_slice(b"\\u");
+            for shift in [12, 8, 4, 0] {
+                out.push(HEX[(char as usize >> shift) & 15]);
+            }
         }
-        out.extend_from_slice(&bytes[from..at]);
-        from = at + 1;
-        if !escape.is_empty() {
-            out.extend_from_slice(escape);
-            continue;
-        }
-        let code = match byte {
-            0xc2 => 0x85,
-            0xe2 => 0x2000 | u32::from(bytes[at + 2] & 0x3f),
-            byte => u32::from(*byte),
-        };
-        from = at
-            + if *byte == 0xc2 {
-                2
-            } else if *byte == 0xe2 {
-                3
-            } else {
-                1
-            };
-        out.extend_from_slice(b"\\u");
-        for shift in [12, 8, 4, 0] {
-            out.push(HEX[(code >> shift & 15) as usize]);
+        char => {
+            let mut buffer = [0; 4];
+            out.extend_from_slice(char.encode_utf8(&mut buffer).as_bytes());
         }
     }
-    out.extend_from_slice(&bytes[from..]);
-    out.push(b'"');
+}
+
+fn needs_escape(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(char, '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

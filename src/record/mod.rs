@@ -10,6 +10,7 @@
 
 mod event;
 mod json;
+mod keywords;
 mod parameters;
 mod scrub;
 mod statement;
@@ -17,6 +18,8 @@ mod time;
 mod who;
 mod words;
 
+#[cfg(test)]
+pub(crate) mod documented;
 #[cfg(test)]
 mod tests;
 

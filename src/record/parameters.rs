@@ -6,7 +6,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::json::{Json, put_number, put_string};
-use super::scrub::scrub;
+use super::scrub::{scrub, scrub_to};
 
 /// The key of the log's hashes of values. Without it a hash cannot be found by trying values.
 #[derive(Clone)]
@@ -117,30 +117,35 @@ impl Parameters<'_> {
 /// A value as text, scrubbed and bounded; `None` for what cannot be read, and so not be scrubbed.
 fn readable(value: &[u8], oid: u32, binary: bool) -> Option<String> {
     const BOOL: u32 = 16;
+    const BYTEA: u32 = 17;
     const INT8: u32 = 20;
     const INT2: u32 = 21;
     const INT4: u32 = 23;
-    const TEXTS: [u32; 6] = [25, 18, 19, 1042, 1043, 114];
-    let text = match oid {
-        _ if !binary => std::str::from_utf8(value).ok()?.to_owned(),
-        BOOL => (value == [1]).to_string(),
-        INT2 => i16::from_be_bytes(value.try_into().ok()?).to_string(),
-        INT4 => i32::from_be_bytes(value.try_into().ok()?).to_string(),
-        INT8 => i64::from_be_bytes(value.try_into().ok()?).to_string(),
-        oid if TEXTS.contains(&oid) => std::str::from_utf8(value).ok()?.to_owned(),
+    /// "char", name, text, json, unknown, bpchar, varchar.
+    const TEXTS: [u32; 7] = [18, 19, 25, 114, 705, 1042, 1043];
+    let number = match oid {
+        BYTEA => return None,
+        _ if !binary => return readable_text(std::str::from_utf8(value).ok()?),
+        oid if TEXTS.contains(&oid) => return readable_text(std::str::from_utf8(value).ok()?),
+        BOOL => i64::from(*value == [1]),
+        INT2 => i16::from_be_bytes(value.try_into().ok()?).into(),
+        INT4 => i32::from_be_bytes(value.try_into().ok()?).into(),
+        INT8 => i64::from_be_bytes(value.try_into().ok()?),
         _ => return None,
     };
-    // Scrubbed whole: a number that the cut splits would not be seen.
-    let mut text = scrub(&text).into_owned();
-    if text.len() > CLEAR_MAX {
-        let mut end = CLEAR_MAX;
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
-        text.push('…');
+    Some(scrub(&number.to_string()).into_owned())
+}
+
+/// Bytes written as hexadecimal digits could be a text that is not to be seen.
+fn readable_text(text: &str) -> Option<String> {
+    if text.contains("\\x") {
+        return None;
     }
-    Some(text)
+    let mut shown = scrub_to(text, CLEAR_MAX);
+    if text.len() > CLEAR_MAX {
+        shown.push('…');
+    }
+    Some(shown)
 }
 
 /// The format codes of a Bind's parameters, two bytes each, and what follows them. One code stands for all.

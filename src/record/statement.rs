@@ -1,10 +1,13 @@
 //! Records of what a client sends: the intent, before it is forwarded; the outcome, before the client sees the answer's end;
 //! the refusal.
 
+use std::borrow::Cow;
+
 use sha2::{Digest, Sha256};
 
 use super::json::Json;
 use super::parameters::Parameters;
+use super::scrub::{DIGITS_MIN, scrub};
 use super::{At, VERSION, Who, Words};
 
 /// A message of the client.
@@ -180,7 +183,12 @@ pub fn outcome(out: &mut Vec<u8>, at: At, who: &Who, of: u64, outcome: Outcome, 
     json.members(who.brief()).number("of", of).text("outcome", outcome.label()).number("us", took_us);
     let tags = &answer.tags;
     if tags.count > 0 {
-        json.text("tag", std::str::from_utf8(&tags.bytes[..usize::from(tags.length)]).unwrap_or_default());
+        let tag = std::str::from_utf8(&tags.bytes[..usize::from(tags.length)]).unwrap_or_default();
+        // A server can call its answer what it likes.
+        let is_tag =
+            tag.len() < 30 && tag.bytes().all(|byte| byte.is_ascii_uppercase() || b" 0123456789".contains(&byte));
+        let is_short = tag.bytes().filter(u8::is_ascii_digit).count() < DIGITS_MIN;
+        json.text("tag", if is_tag && is_short { Cow::Borrowed(tag) } else { scrub(tag) }.as_ref());
     }
     if tags.count > 1 {
         json.number("tags", u64::from(tags.count));

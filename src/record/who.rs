@@ -1,7 +1,7 @@
 //! Whom a record is about: a session's constants, encoded once.
 
 use super::json::Json;
-use super::scrub::scrub;
+use super::scrub::scrub_to;
 
 /// What is known of a client since its login.
 #[derive(Debug, Clone, Copy, Default)]
@@ -66,10 +66,5 @@ impl Who {
 
 /// A text that a client chose: scrubbed and bounded.
 pub(super) fn chosen(text: &str) -> String {
-    let scrubbed = scrub(text);
-    let mut end = scrubbed.len().min(CHOSEN_MAX);
-    while !scrubbed.is_char_boundary(end) {
-        end -= 1;
-    }
-    scrubbed[..end].to_owned()
+    scrub_to(text, CHOSEN_MAX)
 }

@@ -196,7 +196,8 @@ fn weight(analysis: &Analysis) -> usize {
         let functions = functions.map(|f| 32 + f.iter().map(|part| 32 + part.len()).sum::<usize>()).sum::<usize>();
         let facts = &statement.facts;
         let assignments = facts.assignments.iter().map(|a| 96 + a.name.len() + a.columns.len() * 40).sum::<usize>();
-        let facts = assignments + (facts.settings.len() + facts.schemas.len() + facts.options.len()) * 64;
+        let columns = facts.parameters.iter().map(|p| 40 + p.columns.len() * 120).sum::<usize>();
+        let facts = assignments + columns + (facts.settings.len() + facts.schemas.len() + facts.options.len()) * 64;
         size_of::<Statement>() + relations + functions + facts + statement.effects.len() * (size_of::<Effect>() + 32)
     };
     size_of::<Analysis>() + analysis.statements.iter().map(of_statement).sum::<usize>()

@@ -15,6 +15,7 @@ mod kinds;
 mod labels;
 pub mod lexer;
 mod names;
+mod parameters;
 pub mod shape;
 pub(crate) mod tree;
 pub(crate) mod tree_mut;
@@ -230,6 +231,25 @@ pub struct Facts {
     pub lock_mode: Option<LockMode>,
     /// Options of COPY and EXPLAIN and modes of a transaction, in order, in lower case, with their values where given.
     pub options: Vec<(String, Option<String>)>,
+    /// Parameters that are values of columns, by number; those of which the text does not tell are not here.
+    pub parameters: Vec<Parameter>,
+}
+
+/// A parameter that is nothing but a value of these columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// `n` of `$n`.
+    pub number: u16,
+    /// At least one.
+    pub columns: Vec<Column>,
+}
+
+/// A column as written, the relation by its own name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    pub schema: Option<String>,
+    pub relation: String,
+    pub name: String,
 }
 
 /// A setting that a statement touches.

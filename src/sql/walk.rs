@@ -11,6 +11,7 @@ use pg_query::protobuf::{self, Node, a_const};
 
 use super::facts::name_in;
 use super::functions::{self, Class, Function};
+use super::parameters::Parameters;
 use super::tree::Tree;
 use super::{Effect, Facts, Failure, Relation, RelationUsage, Setting, SettingValue, kinds};
 
@@ -59,13 +60,15 @@ struct Walk<'a> {
     stack: Vec<Item<'a>>,
     scopes: Vec<Scope<'a>>,
     found: Found,
+    parameters: Parameters<'a>,
     /// Nodes and scopes looked at.
     steps: usize,
 }
 
 /// Walks one top-level statement. `steps` counts nodes and scopes looked at, over all statements of a text.
 pub(super) fn walk(statement: &NodeEnum, steps: &mut usize) -> Result<Found, Failure> {
-    let mut walk = Walk { stack: Vec::new(), scopes: Vec::new(), found: Found::default(), steps: *steps };
+    let (stack, found, parameters) = (Vec::new(), Found::default(), Parameters::default());
+    let mut walk = Walk { stack, scopes: Vec::new(), found, parameters, steps: *steps };
     walk.scopes.push(Scope { outer: None, names: Arc::default(), visible: 0 });
     walk.stack.push(Item { node: statement.into(), scope: 0, usage: RelationUsage::Define, run: Run::Now });
     let mut root = true;
@@ -76,10 +79,12 @@ pub(super) fn walk(statement: &NodeEnum, steps: &mut usize) -> Result<Found, Fai
         }
         let root = std::mem::take(&mut root);
         walk.found.facts.gather(item.node, root);
+        walk.parameters.gather(item.node);
         walk.visit(item);
     }
     *steps = walk.steps;
     let mut found = walk.found;
+    found.facts.parameters = walk.parameters.resolve();
     found.relations.sort_by_key(|(location, _)| *location);
     found.functions.sort_by_key(|(location, _)| *location);
     found.effects.sort_by_key(|(location, _)| *location);
