@@ -15,6 +15,7 @@ mod tests;
 mod writer;
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,7 +30,8 @@ pub use recover::{OpenError, TORN};
 pub use stream::{Figures, NotWritable, State, Stream};
 
 use crate::config::{self, Durability, Values};
-use crate::record::{self, Answer, At, HashKey, Outcome, Show, Who};
+use crate::record::{self, Answer, At, HashKey, Outcome, Show, TextMark, Who};
+use crate::sql::{Column, Statement};
 
 /// A worker's end of the audit. Clones share it.
 #[derive(Clone, Default)]
@@ -42,13 +44,59 @@ struct Log {
     stream: Stream,
     /// The client waits for the record of what it sees.
     holds: bool,
-    show: Show,
+    values: Policies,
     hash_key: Option<HashKey>,
+    text_key: HashKey,
     /// The clock's time, and the stream's age, when they were compared last.
     clock: Cell<(SystemTime, Instant)>,
     /// Time to compare again.
     compared: Cell<Instant>,
     started: Instant,
+}
+
+/// What records may say of values.
+struct Policies {
+    default: Show,
+    /// Of a value whose column is not certain: it may be of any.
+    doubtful: Show,
+    /// By `schema.table.column`.
+    columns: BTreeMap<Arc<str>, Show>,
+}
+
+impl Policies {
+    fn of(config: &config::Audit) -> Self {
+        let show = |values| match values {
+            Values::Omit => Show::Omit,
+            Values::Hash => Show::Hash,
+            Values::Clear => Show::Clear,
+        };
+        let default = show(config.parameters);
+        let columns: BTreeMap<_, _> =
+            config.columns.iter().map(|(name, values)| (name.clone(), show(*values))).collect();
+        let doubtful = columns.values().copied().fold(default, Show::min);
+        Self { default, doubtful, columns }
+    }
+
+    fn of_parameter(&self, statements: &[Statement], number: u16) -> Show {
+        if self.columns.is_empty() {
+            return self.default;
+        }
+        let known = statements.iter().flat_map(|it| &it.facts.parameters).find(|it| it.number == number);
+        known.map_or(self.doubtful, |known| {
+            known.columns.iter().map(|it| self.of_column(it)).fold(Show::Clear, Show::min)
+        })
+    }
+
+    /// A name without its schema may be of any schema that has one like it.
+    fn of_column(&self, column: &Column) -> Show {
+        let is_it = |name: &str| {
+            let mut parts = name.rsplitn(3, '.');
+            let same = (parts.next(), parts.next()) == (Some(&*column.name), Some(&*column.relation));
+            same && column.schema.as_deref().is_none_or(|schema| parts.next().is_none_or(|other| other == schema))
+        };
+        let listed = self.columns.iter().filter(|(name, _)| is_it(name)).map(|(_, show)| *show);
+        listed.min().unwrap_or(self.default)
+    }
 }
 
 /// After so long the machine's clock is looked at again; until then time is counted from there.
@@ -77,11 +125,8 @@ impl Audit {
                 started: Instant::from_std(stream.started()),
                 stream,
                 holds: config.durability == Durability::Strict,
-                show: match config.parameters {
-                    Values::Omit => Show::Omit,
-                    Values::Hash => Show::Hash,
-                    Values::Clear => Show::Clear,
-                },
+                values: Policies::of(config),
+                text_key: HashKey::derived(config.hash_key.as_ref().unwrap_or(&config.key).expose().as_bytes()),
                 hash_key: config.hash_key.as_ref().and_then(|key| hash_key(key.expose())),
                 clock: Cell::new((SystemTime::now(), now)),
                 compared: Cell::new(now),
@@ -95,9 +140,16 @@ impl Audit {
         self.log.is_some()
     }
 
-    /// What records may say of values.
-    pub fn values(&self) -> (Show, Option<&HashKey>) {
-        self.log.as_ref().map_or((Show::Omit, None), |log| (log.show, log.hash_key.as_ref()))
+    /// What a record may say of the parameters of these statements, and the key for their hashes.
+    pub fn values<'a>(&'a self, statements: &'a [Statement]) -> (impl Fn(u16) -> Show + 'a, Option<&'a HashKey>) {
+        let log = self.log.as_deref();
+        let show = move |number| log.map_or(Show::Omit, |log| log.values.of_parameter(statements, number));
+        (show, log.and_then(|log| log.hash_key.as_ref()))
+    }
+
+    /// What a record tells of a text.
+    pub fn mark(&self, text: &[u8]) -> Option<TextMark> {
+        self.log.as_ref().map(|log| log.text_key.mark(text))
     }
 
     /// A ticket of which nothing is written.

@@ -24,7 +24,7 @@ pub(crate) mod documented;
 mod tests;
 
 pub use event::{Change, LoginFailed, cancel, console, disconnect, login, login_failed, reload};
-pub use parameters::{HashKey, Parameters, Show};
+pub use parameters::{HashKey, Parameters, Show, TextMark};
 pub use scrub::scrub;
 pub use statement::{Answer, Forwarded, Message, Outcome, Refused, Verdict, outcome, refused, statement};
 pub use time::At;

@@ -10,16 +10,35 @@ use super::scrub::{scrub, scrub_to};
 
 /// The key of the log's hashes of values. Without it a hash cannot be found by trying values.
 #[derive(Clone)]
-pub struct HashKey([u8; 32]);
+pub struct HashKey(Hmac<Sha256>);
+
+/// What a record tells of a text: enough to know it again, for who has the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextMark {
+    /// Bytes.
+    pub length: u64,
+    pub hash: [u8; 16],
+}
 
 impl HashKey {
     pub fn new(key: [u8; 32]) -> Self {
-        Self(key)
+        Self(Hmac::new_from_slice(&key).expect("HMAC takes keys of any length"))
+    }
+
+    /// A key of its own for texts, where configuration has none for values: made of another secret.
+    pub fn derived(secret: &[u8]) -> Self {
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
+        mac.update(b"pgwarden: texts of statements");
+        Self::new(mac.finalize().into_bytes().into())
+    }
+
+    pub fn mark(&self, text: &[u8]) -> TextMark {
+        TextMark { length: text.len() as u64, hash: self.of(text) }
     }
 
     /// HMAC-SHA-256, the first 16 bytes.
     fn of(&self, value: &[u8]) -> [u8; 16] {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        let mut mac = self.0.clone();
         mac.update(value);
         let bytes = mac.finalize().into_bytes();
         std::array::from_fn(|index| bytes[index])
@@ -32,8 +51,8 @@ impl fmt::Debug for HashKey {
     }
 }
 
-/// What a record says of a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a record says of a value; the strictest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Show {
     /// Type and length.
     Omit,
@@ -44,13 +63,14 @@ pub enum Show {
 }
 
 /// The values of a Bind, and what may be said of them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Parameters<'a> {
     /// What follows the names in the Bind, as far as it is here.
     pub values: &'a [u8],
     /// Type oids of the Parse, four bytes each; 0 where the server is to find out.
     pub types: &'a [u8],
-    pub policy: Show,
+    /// By number, from 1.
+    pub policy: &'a dyn Fn(u16) -> Show,
     pub key: Option<&'a HashKey>,
 }
 
@@ -58,6 +78,12 @@ pub struct Parameters<'a> {
 const LISTED_MAX: usize = 64;
 /// Bytes of a value in clear, at most.
 const CLEAR_MAX: usize = 256;
+
+impl fmt::Debug for Parameters<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parameters").field("length", &self.values.len()).finish_non_exhaustive()
+    }
+}
 
 impl Parameters<'_> {
     /// Appends `parameters` (a list), `parameters_count`, and `parameters_cut` where not all are listed.
@@ -78,14 +104,20 @@ impl Parameters<'_> {
                 all => all.get(index * 2..index * 2 + 2).and_then(|code| code.try_into().ok()).unwrap_or([0, 0]),
             };
             let oid = self.types.get(index * 4..index * 4 + 4).and_then(|oid| oid.try_into().ok());
-            self.put_value(out, oid.map_or(0, u32::from_be_bytes), format == [0, 1], value);
+            self.put_value(
+                out,
+                (self.policy)(index as u16 + 1),
+                oid.map_or(0, u32::from_be_bytes),
+                format == [0, 1],
+                value,
+            );
         });
         if shown < count {
             json.flag("parameters_cut", true);
         }
     }
 
-    fn put_value(&self, out: &mut Vec<u8>, oid: u32, binary: bool, value: Option<&[u8]>) {
+    fn put_value(&self, out: &mut Vec<u8>, show: Show, oid: u32, binary: bool, value: Option<&[u8]>) {
         out.extend_from_slice(b"{\"type\":");
         put_number(out, u64::from(oid));
         out.extend_from_slice(if binary { b",\"format\":\"binary\"" } else { b",\"format\":\"text\"" });
@@ -95,7 +127,7 @@ impl Parameters<'_> {
         };
         out.extend_from_slice(b",\"length\":");
         put_number(out, value.len() as u64);
-        match (self.policy, self.key) {
+        match (show, self.key) {
             (Show::Hash, Some(key)) => {
                 let mut hash = Vec::new();
                 Json::new(&mut hash).hex("hash", &key.of(value)).done();

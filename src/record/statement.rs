@@ -3,10 +3,8 @@
 
 use std::borrow::Cow;
 
-use sha2::{Digest, Sha256};
-
 use super::json::Json;
-use super::parameters::Parameters;
+use super::parameters::{Parameters, TextMark};
 use super::scrub::{DIGITS_MIN, scrub};
 use super::{At, VERSION, Who, Words};
 
@@ -74,7 +72,7 @@ pub struct Forwarded<'a> {
     /// What the statement says; absent where that is not known: a portal that SQL opened.
     pub words: Option<&'a Words>,
     /// The text as forwarded, where the message has one.
-    pub text: Option<&'a [u8]>,
+    pub text: Option<TextMark>,
     pub parameters: Option<Parameters<'a>>,
 }
 
@@ -93,16 +91,13 @@ pub fn statement(out: &mut Vec<u8>, at: At, who: &Who, it: &Forwarded<'_>) {
         json.members(words.members());
     }
     if let Some(text) = it.text {
-        json.number("length", text.len() as u64).hex("sha256", &Sha256::digest(text)[..HASH_SHOWN]);
+        json.number("length", text.length).hex("hash", &text.hash);
     }
     if let Some(parameters) = &it.parameters {
         parameters.put(&mut json);
     }
     json.done();
 }
-
-/// Bytes of a hash that a record has.
-const HASH_SHOWN: usize = 16;
 
 /// How a message's effect ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,7 +214,7 @@ pub struct Refused<'a> {
     pub rule: Option<&'a str>,
     pub sqlstate: [u8; 5],
     pub words: Option<&'a Words>,
-    pub text: Option<&'a [u8]>,
+    pub text: Option<TextMark>,
 }
 
 /// Appends the members of a refusal.
@@ -237,7 +232,7 @@ pub fn refused(out: &mut Vec<u8>, at: At, who: &Who, it: &Refused<'_>) {
         json.members(words.members());
     }
     if let Some(text) = it.text {
-        json.number("length", text.len() as u64).hex("sha256", &Sha256::digest(text)[..HASH_SHOWN]);
+        json.number("length", text.length).hex("hash", &text.hash);
     }
     json.done();
 }

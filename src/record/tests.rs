@@ -77,7 +77,7 @@ fn everyone() -> Who {
 /// The record of a Bind; `values`: what follows the names in it.
 fn bind(values: &[u8], types: &[u8], policy: Show) -> Value {
     let key = HashKey::new([7; 32]);
-    let parameters = Parameters { values, types, policy, key: Some(&key) };
+    let parameters = Parameters { values, types, policy: &|_| policy, key: Some(&key) };
     let it = Forwarded { message: Message::Bind, parameters: Some(parameters), text: None, ..of_text(b"", None) };
     read(|out| statement(out, AT, &who(), &it))
 }
@@ -107,7 +107,7 @@ fn of_text<'a>(text: &'a [u8], words: Option<&'a Words>) -> Forwarded<'a> {
         node: "db1:5432",
         backend: 4711,
         words,
-        text: Some(text),
+        text: Some(HashKey::new([9; 32]).mark(text)),
         parameters: None,
     }
 }
@@ -122,11 +122,11 @@ fn a_statement_says_who_what_and_where() {
         "n": 3, "message": "query", "verdict": "allow", "policy": 2, "node": "db1:5432", "backend": 4711,
         "statements": ["select"], "fingerprints": record["fingerprints"],
         "text": "SELECT * FROM invoices WHERE id = ? AND note = ?", "reads": ["invoices"],
-        "length": 51, "sha256": record["sha256"],
+        "length": 51, "hash": record["hash"],
     });
     assert_eq!(record, expected);
-    assert_eq!(record["sha256"].as_str().map(str::len), Some(32));
-    assert_ne!(query(b"SELECT * FROM invoices WHERE id = 43 AND note = 'x'")["sha256"], record["sha256"]);
+    assert_eq!(record["hash"].as_str().map(str::len), Some(32));
+    assert_ne!(query(b"SELECT * FROM invoices WHERE id = 43 AND note = 'x'")["hash"], record["hash"]);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn every_member_is_documented() {
             rule: Some("function"),
             sqlstate: *b"42501",
             words: Some(&words),
-            text: Some(text),
+            text: Some(HashKey::new([9; 32]).mark(text)),
         };
         records.push(read(|out| refused(out, AT, &everyone(), &it)));
     }

@@ -141,11 +141,15 @@ impl Session {
         let context = self.context.clone();
         let Some(trail) = &mut self.trail else { return Ok(context.audit.unrecorded()) };
         self.handle.recorded.set(self.handle.recorded.get() + 1);
-        let (show, key) = context.audit.values();
+        let statements = match intent {
+            Intent::Bind { statement: Some(statement), .. } => &statement.analysis.statements[..],
+            _ => &[],
+        };
+        let (show, key) = context.audit.values(statements);
         let parameters = match intent {
             Intent::Bind { statement, values } => {
                 let types = statement.map_or(&[][..], |statement| &statement.types);
-                Some(Parameters { values, types, policy: show, key })
+                Some(Parameters { values, types, policy: &show, key })
             }
             Intent::Query { .. } | Intent::Parse { .. } | Intent::Describe { .. } | Intent::Execute { .. } => None,
         };
@@ -157,7 +161,7 @@ impl Session {
             node: &trail.node,
             backend: self.bound.as_ref().map_or(0, |bound| i64::from(bound.pid())),
             words: intent.words(),
-            text: intent.forwarded(),
+            text: intent.forwarded().and_then(|text| context.audit.mark(text)),
             parameters,
         };
         let opened =
@@ -287,7 +291,7 @@ impl Session {
             rule: refused.rule,
             sqlstate: refused.sqlstate,
             words,
-            text,
+            text: text.and_then(|text| context.audit.mark(text)),
         };
         let seq = context.audit.note(|out, at| record::refused(out, at, &trail.who, &it));
         if seq.is_some_and(|seq| !context.audit.is_settled(seq)) {

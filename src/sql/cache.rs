@@ -169,6 +169,9 @@ fn lock(part: &Mutex<Part>) -> MutexGuard<'_, Part> {
     part.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Bytes that an analysis takes up for its part of the audit, about.
+const WORDS: usize = 1 << 10;
+
 /// Whether any text of the same shape has the same analysis, spans aside.
 fn is_indifferent_to_literals(analysis: &Analysis) -> bool {
     use StatementKind::*;
@@ -200,7 +203,8 @@ fn weight(analysis: &Analysis) -> usize {
         let facts = assignments + columns + (facts.settings.len() + facts.schemas.len() + facts.options.len()) * 64;
         size_of::<Statement>() + relations + functions + facts + statement.effects.len() * (size_of::<Effect>() + 32)
     };
-    size_of::<Analysis>() + analysis.statements.iter().map(of_statement).sum::<usize>()
+    // What records say of it is made later, and bounded.
+    size_of::<Analysis>() + WORDS + analysis.statements.iter().map(of_statement).sum::<usize>()
 }
 
 /// Parts of the shared table, each under its own lock.
