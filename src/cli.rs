@@ -3,6 +3,7 @@
 //! Thin: a subcommand reads its arguments, calls the module that does the work, and turns the outcome into an [`Exit`].
 //! What programs read goes to standard output, everything else to standard error.
 
+mod audit;
 mod doctor;
 mod health;
 mod log;
@@ -124,6 +125,8 @@ enum Command {
     #[command(after_long_help = "Examples:\n  pgwarden doctor\n  pgwarden doctor --database billing\n  \
         pgwarden doctor --json | jq '.findings[] | select(.level == \"hole\")'")]
     Doctor(doctor::DoctorArguments),
+    /// Make the key of an audit log
+    Audit(audit::AuditArguments),
     /// Print the SQL that makes a tenancy's directory
     ///
     /// The tables pgwarden.tenants and pgwarden.users, which `serve` reads and follows where the database's tenancy has a
@@ -228,6 +231,7 @@ fn run(command: Command) -> Exit {
         Command::Doctor(arguments) => {
             protect::with_config(&arguments.config.path, async |config| doctor::run(&arguments, config).await)
         }
+        Command::Audit(arguments) => audit::run(arguments),
         Command::Directory { config, database } => directory(&config, database.as_deref()),
         Command::Passwd { user, iterations } => passwd(user.as_deref(), iterations),
         Command::Demo { once, keep_logs, port } => show_demo(&demo::Options {

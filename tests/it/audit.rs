@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use pgwarden::chain::{Checkpoint, Frontier, PublicKey, SigningKey, leaf_hash, notes};
+use pgwarden::config::Secret;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -181,7 +183,7 @@ fn everything_that_a_client_asks_for_is_on_record_with_what_came_of_it() {
          query CREATE TABLE audited (i int PRIMARY KEY, t text) -> completed (CREATE TABLE)\n\
          query INSERT INTO audited VALUES (?, ?), (?, ?); SELECT * FROM audited -> completed (INSERT 0 2; SELECT 2)\n\
          query SELECT ?/? -> failed 22012\n\
-         query SELEC ? -> failed 42601\n\
+         query ? ? -> failed 42601\n\
          function_call refused 0A000\n\
          parse SELECT t FROM audited WHERE i = $1 -> completed\n\
          bind SELECT t FROM audited WHERE i = $1 -> completed\n\
@@ -216,6 +218,31 @@ fn everything_that_a_client_asks_for_is_on_record_with_what_came_of_it() {
     assert_eq!((&copied["copied"], &copied["copied_bytes"]), (&Value::from(2), &Value::from(15 + 5 + 5 + 5)));
     let monos: Vec<_> = records.iter().filter_map(|record| record["mono"].as_u64()).collect();
     assert!(monos.len() > 40);
+}
+
+#[test]
+fn a_key_is_made_once_and_is_its_owners_alone() {
+    let directory = TempDir::new().expect("a directory");
+    let path = directory.path().join("new.key");
+    let make = || {
+        let program = Command::new(env!("CARGO_BIN_EXE_pgwarden"))
+            .args(["audit", "keygen", "new.example/log", "--out"])
+            .arg(&path)
+            .output()
+            .expect("run it");
+        (program.status.code(), String::from_utf8_lossy(&program.stdout).into_owned())
+    };
+    let (code, public) = make();
+    assert_eq!(code, Some(0));
+    let secret = Secret::new(fs::read_to_string(&path).expect("read it"));
+    let key = SigningKey::parse(&secret).expect("a key");
+    assert_eq!(public.trim(), key.public().to_string());
+    assert_eq!(fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o600);
+    assert_eq!(make().0, Some(1), "nothing is overwritten");
+    assert_eq!(
+        SigningKey::parse(&Secret::new(fs::read_to_string(&path).expect("read it"))).expect("a key").public(),
+        key.public()
+    );
 }
 
 #[test]
