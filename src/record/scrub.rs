@@ -146,7 +146,7 @@ fn luhn(digits: &[Digit]) -> bool {
             if place % 2 == 0 { value } else { value * 2 - 9 * u32::from(value > 4) }
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 /// No card's number is zero.

@@ -206,7 +206,7 @@ proptest! {
             read(|out| login(out, AT, &Who::new(&person))),
             read(|out| login_failed(out, AT, &failed)),
             read(|out| console(out, AT, &text, "c", &text)),
-            read(|out| reload(out, AT, 1, &[change.clone()], Some(&text))),
+            read(|out| reload(out, AT, 1, std::slice::from_ref(&change), Some(&text))),
         ] {
             assert_hidden(&record, hidden, &text);
         }
