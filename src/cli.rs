@@ -126,6 +126,7 @@ enum Command {
         pgwarden doctor --json | jq '.findings[] | select(.level == \"hole\")'")]
     Doctor(doctor::DoctorArguments),
     /// Make the key of an audit log
+    #[command(after_long_help = "Examples:\n  pgwarden audit keygen example.com/audit --out /etc/pgwarden/audit.key")]
     Audit(audit::AuditArguments),
     /// Print the SQL that makes a tenancy's directory
     ///

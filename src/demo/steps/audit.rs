@@ -66,9 +66,12 @@ pub async fn proven(stage: &Stage) -> Result<Came, StepError> {
     let log = Log::of(stage);
     let key = log.key()?;
     let deadline = tokio::time::Instant::now() + PATIENCE;
+    let asked = log.lines()?.len();
     let (covered, lines) = loop {
+        // The checkpoint first: it covers nothing that is not written.
+        let newest = log.checkpoint(&key)?;
         let lines = log.lines()?;
-        let covered = log.checkpoint(&key)?.filter(|checkpoint| (checkpoint.size as usize) <= lines.len());
+        let covered = newest.filter(|newest| (asked..=lines.len()).contains(&(newest.size as usize)));
         match covered {
             Some(checkpoint) => break (checkpoint, lines),
             None if tokio::time::Instant::now() > deadline => {
