@@ -105,10 +105,7 @@ impl Backend {
             let message = self.held.split_to(header.total());
             let body = &message[frame::HEADER..];
             match header.tag {
-                // Behind the last answer only what a server says of its own accord: a notification may come at once.
-                tag if answered && !matches!(tag, b'A' | b'N' | b'S') => {
-                    return Err(FrameError::Malformed { tag }.into());
-                }
+                tag if answered && !is_unasked(tag) => return Err(FrameError::Malformed { tag }.into()),
                 b'Z' => {
                     self.status = TxStatus::read(body)?;
                     answers.push(std::mem::take(&mut rows));
@@ -151,6 +148,11 @@ impl Backend {
         }
         Ok(())
     }
+}
+
+/// What a server says of its own accord, and so behind the last answer too: notifications, notices, parameters.
+pub(super) fn is_unasked(tag: u8) -> bool {
+    matches!(tag, b'A' | b'N' | b'S')
 }
 
 /// Parameters that one server reports, at most (PostgreSQL 18 has 15).

@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::backend::Backend;
-use super::exchange::{ExchangeError, Rows};
+use super::exchange::{ExchangeError, Rows, is_unasked};
 use crate::wire::frame::{self, ErrorFields, FrameError, Header, TxStatus};
 
 /// What came up to the last ReadyForQuery.
@@ -49,19 +49,20 @@ impl Backend {
         self.exchanging = true;
         let (mut sent, mut left) = (0, readies);
         let mut answer = Answer::default();
-        while left > 0 {
-            poll_fn(|cx| self.pump(cx, messages, &mut sent)).await.map_err(ExchangeError::Lost)?;
-            while let Some(header) =
+        while left > 0 || !self.held.is_empty() {
+            let Some(header) =
                 Header::read(&self.held, MESSAGE_MAX)?.filter(|header| header.total() <= self.held.len())
-            {
-                let message = self.held.split_to(header.total());
-                left -= usize::from(self.take_answer(header.tag, &message, &mut answer)?);
-                if left == 0 {
-                    break;
-                }
+            else {
+                poll_fn(|cx| self.pump(cx, messages, &mut sent)).await.map_err(ExchangeError::Lost)?;
+                continue;
+            };
+            if left == 0 && !is_unasked(header.tag) {
+                return Err(FrameError::Malformed { tag: header.tag }.into());
             }
+            let message = self.held.split_to(header.total());
+            left -= usize::from(self.take_answer(header.tag, &message, &mut answer)?);
         }
-        if sent < messages.len() || !self.held.is_empty() {
+        if sent < messages.len() {
             return Err(FrameError::Malformed { tag: b'Z' }.into());
         }
         self.held = BytesMut::new();
@@ -139,4 +140,72 @@ impl Backend {
 fn inserted(body: &[u8]) -> u64 {
     let tag = std::str::from_utf8(body).unwrap_or_default().trim_end_matches('\0');
     tag.strip_prefix("INSERT 0 ").and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt;
+
+    use super::super::backend::Card;
+    use super::super::budget::{Budget, Permit};
+    use super::super::connect::Connected;
+    use super::*;
+    use crate::config::{Node, NodeAddress, ServerTls, ServerTlsMode};
+    use crate::metrics::BackendState;
+    use crate::net::Stream;
+
+    fn backend(stream: Stream) -> Backend {
+        let budget = Arc::new(Budget::new(1, 1));
+        let permit = Permit::take(&budget, &Arc::new(Budget::new(1, 1))).expect("there is room");
+        let address = NodeAddress::Tcp { host: "db".into(), port: 1 };
+        let tls = ServerTls { mode: ServerTlsMode::Disable, ca: None, cert: None, key: None };
+        let node = Node { address, tls, connect_timeout: Duration::from_secs(1) };
+        let card = Card {
+            id: 1,
+            slot: Default::default(),
+            pid: 1,
+            tls: None,
+            address: String::new(),
+            connected_at_us: 0,
+            state: BackendState::Active.into(),
+            client: Default::default(),
+            request_at_us: Default::default(),
+            prepared: Default::default(),
+        };
+        let connected = Connected { stream, parameters: Vec::new(), pid: 1, secret: Default::default(), tls: None };
+        Backend::new(connected, Arc::new(node), Rc::new(card), permit, 8)
+    }
+
+    #[tokio::test]
+    async fn what_a_server_says_of_its_own_accord_behind_an_answer_is_no_fault_and_anything_else_is() {
+        let notification = b"A\0\0\0\x0d\0\0\0\x07ch\0x\0";
+        let ready = b"C\0\0\0\x0fINSERT 0 3\0Z\0\0\0\x05I";
+        for cut in 0..=notification.len() {
+            let (ours, mut server) = tokio::io::duplex(1 << 16);
+            let mut backend = backend(Stream::Memory(ours));
+            server.write_all(&[&ready[..], &notification[..cut]].concat()).await.expect("room");
+            let rest = notification[cut..].to_vec();
+            let later = tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                server.write_all(&rest).await.expect("room");
+                server
+            });
+            let answer = backend.run(b"x", 1).await.unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
+            assert_eq!((answer.inserted, backend.is_exchanging()), (3, false));
+            let expected = if cut == 0 { &[][..] } else { notification };
+            assert_eq!(&backend.aside[..], expected, "cut at {cut}");
+            drop(later.await.expect("no panic"));
+        }
+        for wrong in [&b"Z\0\0\0\x05I"[..], b"D\0\0\0\x06\0\0", b"C\0\0\0\x05\0", b"1\0\0\0\x04"] {
+            let (ours, mut server) = tokio::io::duplex(1 << 16);
+            let mut backend = backend(Stream::Memory(ours));
+            server.write_all(&[&ready[..], wrong].concat()).await.expect("room");
+            assert!(matches!(backend.run(b"x", 1).await, Err(ExchangeError::Protocol(_))), "{wrong:?}");
+            assert!(backend.is_exchanging(), "it must not be lent again");
+        }
+    }
 }
