@@ -110,6 +110,17 @@ pub struct Ticket {
     open: Option<Open>,
 }
 
+/// What became of the record of an outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// There is no audit.
+    Nothing,
+    /// The log has it, under this number.
+    Taken(u64),
+    /// The log had no room for it; it counts what it could not take.
+    Lost,
+}
+
 struct Open {
     log: Rc<Log>,
     who: Arc<Who>,
@@ -196,6 +207,11 @@ impl Audit {
         Poll::Pending
     }
 
+    /// Whether a client waits for the record of what it sees: `strict`.
+    pub fn holds(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.holds)
+    }
+
     /// Whether the client may hear of what this record says.
     pub fn is_settled(&self, seq: u64) -> bool {
         self.log.as_ref().is_none_or(|log| !log.holds || log.stream.is_settled(seq))
@@ -243,19 +259,18 @@ impl Ticket {
         self.of_statement
     }
 
-    /// Records how it ended. Returns how long it took, and the outcome's record.
-    pub fn close(mut self, outcome: Outcome, answer: &Answer) -> (Duration, Option<u64>) {
+    /// Records how it ended. Returns how long it took, and what became of the outcome's record.
+    pub fn close(mut self, outcome: Outcome, answer: &Answer) -> (Duration, Recorded) {
         self.end(outcome, answer)
     }
 
-    fn end(&mut self, outcome: Outcome, answer: &Answer) -> (Duration, Option<u64>) {
+    fn end(&mut self, outcome: Outcome, answer: &Answer) -> (Duration, Recorded) {
         let now = Instant::now();
         let took = now.saturating_duration_since(self.opened_at);
-        let seq = self.open.take().and_then(|Open { log, who, seq }| {
-            let (at, us) = (log.at(now), took.as_micros() as u64);
-            log.stream.append_outcome(|out| record::outcome(out, at, &who, seq, outcome, answer, us)).ok()
-        });
-        (took, seq)
+        let Some(Open { log, who, seq }) = self.open.take() else { return (took, Recorded::Nothing) };
+        let (at, us) = (log.at(now), took.as_micros() as u64);
+        let taken = log.stream.append_outcome(|out| record::outcome(out, at, &who, seq, outcome, answer, us));
+        (took, taken.map_or(Recorded::Lost, Recorded::Taken))
     }
 }
 

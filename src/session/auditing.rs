@@ -10,7 +10,7 @@ use super::Session;
 use super::errors::AuditAway;
 use super::frontend::Message;
 use super::statements::Statement;
-use crate::audit::{NotWritable, Ticket};
+use crate::audit::{Audit, NotWritable, Recorded, Ticket};
 use crate::config::OnFailure;
 use crate::record::{self, Answer, Forwarded, Outcome, Parameters, Verdict, Who, Words};
 use crate::sql::Analysis;
@@ -28,13 +28,21 @@ pub(super) struct Trail {
     answer: Answer,
     /// The record that must be settled before the client gets another byte.
     held: Option<u64>,
+    /// An outcome that the client waits for has no record: it gets nothing any more.
+    unrecorded: bool,
     rule: Option<&'static str>,
     refused: Option<Refused>,
 }
 
 impl Trail {
     pub fn new(who: Arc<Who>, node: Arc<str>) -> Self {
-        Self { who, node, answer: Answer::default(), held: None, rule: None, refused: None }
+        Self { who, node, answer: Answer::default(), held: None, unrecorded: false, rule: None, refused: None }
+    }
+
+    fn hold_for(&mut self, seq: u64, audit: &Audit) {
+        if !audit.is_settled(seq) {
+            self.held = Some(seq);
+        }
     }
 
     /// A piece of a COPY from the client, by its message's length.
@@ -125,7 +133,9 @@ fn words<'a>(text: &[u8], analysis: &'a Analysis) -> &'a Words {
 impl Session {
     /// The client's next message may not be dealt with before the log can be written.
     pub(super) fn waits_for_audit(&self, tag: u8) -> bool {
-        matches!(tag, b'Q' | b'P' | b'B' | b'D' | b'E') && self.denied.is_none() && !self.context.audit.is_writable()
+        matches!(tag, b'Q' | b'P' | b'B' | b'D' | b'E' | b'F')
+            && self.denied.is_none()
+            && !self.context.audit.is_writable()
     }
 
     /// How long a request waits for a log that cannot be written.
@@ -212,17 +222,24 @@ impl Session {
         self.open_ticket(&Intent::Describe { statement: statement.as_deref() }).map(Some)
     }
 
-    /// Records how it ended. Returns how long it took.
-    pub(super) fn close_ticket(&mut self, ticket: Ticket, outcome: Outcome) -> Duration {
-        // What was discarded behind an error is handed back before what failed: the answer is not its own.
-        let own = outcome != Outcome::Skipped;
-        let answer = self.trail.as_mut().filter(|_| own).map(|trail| std::mem::take(&mut trail.answer));
-        let answer = answer.unwrap_or_default();
-        let (took, seq) = ticket.close(outcome, &answer);
-        if let Some(trail) = &mut self.trail
-            && seq.is_some_and(|seq| !self.context.audit.is_settled(seq))
-        {
-            trail.held = seq;
+    /// A message was answered, and this is the answer's end: what was counted of it is that message's, or, where it has no
+    /// ticket, nobody's. Returns how long it took.
+    pub(super) fn close_answered(&mut self, ticket: Option<Ticket>, outcome: Outcome) -> Option<Duration> {
+        let answer = self.trail.as_mut().map(|trail| std::mem::take(&mut trail.answer)).unwrap_or_default();
+        ticket.map(|ticket| self.close_ticket(ticket, outcome, &answer))
+    }
+
+    /// The answer under way is another message's.
+    pub(super) fn close_unanswered(&mut self, ticket: Option<Ticket>, outcome: Outcome) -> Option<Duration> {
+        ticket.map(|ticket| self.close_ticket(ticket, outcome, &Answer::default()))
+    }
+
+    fn close_ticket(&mut self, ticket: Ticket, outcome: Outcome, answer: &Answer) -> Duration {
+        let (took, recorded) = ticket.close(outcome, answer);
+        match (recorded, &mut self.trail) {
+            (Recorded::Taken(seq), Some(trail)) => trail.hold_for(seq, &self.context.audit),
+            (Recorded::Lost, Some(trail)) => trail.unrecorded |= self.context.audit.holds(),
+            (Recorded::Nothing, _) | (_, None) => {}
         }
         took
     }
@@ -294,14 +311,17 @@ impl Session {
             text: text.and_then(|text| context.audit.mark(text)),
         };
         let seq = context.audit.note(|out, at| record::refused(out, at, &trail.who, &it));
-        if seq.is_some_and(|seq| !context.audit.is_settled(seq)) {
-            trail.held = seq;
+        if let Some(seq) = seq {
+            trail.hold_for(seq, &context.audit);
         }
     }
 
     /// Whether nothing may be sent to the client for now; then `cx` is woken when that may have changed.
     pub(super) fn is_held(&mut self, cx: Option<&mut TaskContext<'_>>) -> bool {
         let Some(trail) = &mut self.trail else { return false };
+        if trail.unrecorded {
+            return true;
+        }
         let Some(seq) = trail.held else { return false };
         let settled = match cx {
             Some(cx) => self.context.audit.poll_settled(seq, cx).is_ready(),
@@ -313,17 +333,27 @@ impl Session {
         !settled
     }
 
+    /// An outcome has no record, and the client must not learn of it: the session is over.
+    pub(super) fn is_unrecorded(&self) -> bool {
+        self.trail.as_ref().is_some_and(|trail| trail.unrecorded)
+    }
+
     /// At the end: what the client may not see yet it gets when it may, or not at all.
     pub(super) async fn release_held(&mut self) {
-        let released = tokio::time::timeout(
-            HELD_MAX,
-            poll_fn(|cx| match self.is_held(Some(cx)) {
-                true => Poll::Pending,
-                false => Poll::Ready(()),
-            }),
-        );
-        if released.await.is_err() {
+        if !self.wait_for_held().await {
             self.client.unsent.clear();
         }
+    }
+
+    /// Waits, for a bounded time, until what is unsent may be sent. False: it may not be.
+    pub(super) async fn wait_for_held(&mut self) -> bool {
+        if self.is_unrecorded() {
+            return false;
+        }
+        let released = poll_fn(|cx| match self.is_held(Some(cx)) {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        });
+        tokio::time::timeout(HELD_MAX, released).await.is_ok()
     }
 }

@@ -251,16 +251,12 @@ impl Session {
     pub(super) fn undo(&mut self, owed: Owed, undone: Undone) {
         let failed = undone == Undone::Failed;
         let Owed { ticket, undo, statement: _ } = owed;
-        if let Some(ticket) = ticket {
-            self.close_ticket(
-                ticket,
-                match undone {
-                    Undone::Failed => Outcome::Failed,
-                    Undone::Skipped => Outcome::Skipped,
-                    Undone::Lost => Outcome::Lost,
-                },
-            );
-        }
+        match undone {
+            Undone::Failed => self.close_answered(ticket, Outcome::Failed),
+            Undone::Lost { at_head: true } => self.close_answered(ticket, Outcome::Lost),
+            Undone::Lost { at_head: false } => self.close_unanswered(ticket, Outcome::Lost),
+            Undone::Skipped => self.close_unanswered(ticket, Outcome::Skipped),
+        };
         match undo {
             Undo::Nothing => {}
             Undo::Named { name, prepared } => {
@@ -311,8 +307,7 @@ impl Session {
 
     pub(super) fn completed(&mut self, owed: Owed, outcome: Outcome) {
         let statement = owed.ticket.as_ref().is_some_and(Ticket::is_of_statement);
-        let took = owed.ticket.map(|ticket| self.close_ticket(ticket, outcome));
-        if let Some(took) = took.filter(|_| statement) {
+        if let Some(took) = self.close_answered(owed.ticket, outcome).filter(|_| statement) {
             // The next statement's time begins.
             self.handle.since.set(self.context.now.get());
             if self.handle.cancels.get() == 0 {
@@ -448,8 +443,8 @@ pub(super) enum Undone {
     Failed,
     /// The server discarded it after an earlier error.
     Skipped,
-    /// The server went away; it may have run.
-    Lost,
+    /// The server went away; it may have run. `at_head`: its answer may have begun.
+    Lost { at_head: bool },
 }
 
 /// The error's DETAIL may hold values of a row that is not the client's own: the row that an exclusion constraint conflicts

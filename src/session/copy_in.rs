@@ -101,6 +101,10 @@ impl Session {
     /// Copies, and answers the client. Whatever becomes of the COPY, the session is ready for the next message.
     pub(super) async fn copy_in(&mut self, asked: CopyIn) -> Result<(), CloseReason> {
         let CopyIn { copy, admitted, ticket, way, request } = asked;
+        // The answers before it go out while its data is read: first their outcomes must be on disk.
+        if !self.wait_for_held().await {
+            return Err(CloseReason::Unrecorded);
+        }
         self.client.unread.advance(request.min(self.client.unread.len()));
         self.seen_unread = 0;
         self.be_busy();

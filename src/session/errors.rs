@@ -236,6 +236,7 @@ impl Farewell {
             | CloseReason::ClientGone
             | CloseReason::BackendLost
             | CloseReason::Refused
+            | CloseReason::Unrecorded
             | CloseReason::OverLimit(_)
             | CloseReason::Limit => return None,
         };

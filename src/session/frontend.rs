@@ -120,6 +120,12 @@ impl Session {
         message: &Message<'_>,
         assembly: &mut Assembly<'_>,
     ) -> Result<Step, FrameError> {
+        let step = self.consider(message, assembly);
+        self.record_refusal(message);
+        step
+    }
+
+    fn consider(&mut self, message: &Message<'_>, assembly: &mut Assembly<'_>) -> Result<Step, FrameError> {
         let tag = message.header.tag;
         match tag {
             b'd' => return Ok(self.copy_data(message, assembly)),
@@ -142,13 +148,6 @@ impl Session {
         if self.waits_for_audit(tag) {
             return Ok(Step::Event(Event::NeedAudit));
         }
-        let step = self.dispatch(message, assembly);
-        self.record_refusal(message);
-        step
-    }
-
-    fn dispatch(&mut self, message: &Message<'_>, assembly: &mut Assembly<'_>) -> Result<Step, FrameError> {
-        let tag = message.header.tag;
         match tag {
             b'Q' => self.query(message, assembly),
             b'P' => self.parse(message, assembly),
@@ -165,7 +164,10 @@ impl Session {
             }
             b'c' | b'f' => Ok(self.copy_end(message, assembly)),
             b'X' => Ok(self.terminate(assembly)),
-            b'F' => Ok(self.refuse_query(&Unsupported::FunctionCall, assembly)),
+            b'F' => Ok(match self.denied.take() {
+                Some(denied) => self.refuse_with(denied, Refusing::Query, assembly),
+                None => self.refuse_query(&Unsupported::FunctionCall, assembly),
+            }),
             b'p' => Ok(Step::Event(Event::Close(CloseReason::Protocol(
                 "a password message came after the login".to_owned(),
             )))),

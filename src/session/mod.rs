@@ -313,6 +313,8 @@ pub enum CloseReason {
     Retired,
     /// It was told why already.
     Refused,
+    /// What it would be told next has no record in the audit, and must have one.
+    Unrecorded,
     /// A limit of its tenant's; it was told.
     OverLimit(LimitKind),
     Limit,
@@ -332,6 +334,7 @@ impl CloseReason {
             Self::Killed => "killed",
             Self::Retired => "retired",
             Self::Refused => "refused",
+            Self::Unrecorded => "unrecorded",
             Self::OverLimit(limit) => limit.name(),
             Self::Limit => "limit",
         }

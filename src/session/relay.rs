@@ -142,6 +142,9 @@ impl Session {
 
     /// Tries again to send what a socket did not take.
     fn push_unsent(&mut self, cx: &mut TaskContext<'_>) -> Option<Event> {
+        if self.is_unrecorded() {
+            return Some(Event::Close(CloseReason::Unrecorded));
+        }
         if !self.is_held(Some(cx))
             && (!self.client.unsent.is_empty() || self.client.stream.buffers_writes())
             && push(&mut self.client.stream, cx, &mut self.client.unsent).is_err()

@@ -453,8 +453,10 @@ impl Session {
         let stateful = self.keeps_backend() || self.touched.is_some();
         let mut dropped = Vec::new();
         let unanswered = self.queue.fail(|owed| dropped.push(owed));
-        for owed in dropped {
-            self.undo(owed, Undone::Lost);
+        // The newest comes first.
+        let head = dropped.len().checked_sub(1);
+        for (index, owed) in dropped.into_iter().enumerate() {
+            self.undo(owed, Undone::Lost { at_head: Some(index) == head });
         }
         let reason = if bound_is_broken(self) { BackendClose::Protocol } else { BackendClose::Lost };
         if torn {

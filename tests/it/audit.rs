@@ -220,6 +220,37 @@ fn everything_that_a_client_asks_for_is_on_record_with_what_came_of_it() {
     assert!(monos.len() > 40);
 }
 
+/// What the server says to a message of the proxy's own, in place of a refused one, is nobody's outcome.
+#[test]
+fn a_refusal_leaves_no_trace_in_the_outcome_of_the_next_message() {
+    let book = Book::new();
+    let rig = book.setup("").start();
+    let mut alice = rig.client("alice");
+    alice.query("BEGIN");
+    assert_eq!(alice.ask(&[function_call(1598)]), "E(0A000) Z(E)");
+    alice.query("ROLLBACK");
+    alice.ask(&[parse("s", "SELECT 1"), sync()]);
+    alice.ask(&[parse("s", "SELECT 2"), bind("", "s", &[]), sync()]);
+    alice.query("SELECT 3");
+    alice.finish();
+    rig.eventually("the session has ended", || book.records().iter().any(|record| record["kind"] == "disconnect"));
+    let records = stop(&rig, &book);
+    assert_eq!(
+        story(&records, "alice"),
+        [
+            "login",
+            "query BEGIN -> completed (BEGIN)",
+            "function_call refused 0A000",
+            "query ROLLBACK -> completed (ROLLBACK)",
+            "parse SELECT ? -> completed",
+            "parse refused 42P05",
+            "bind SELECT ? -> skipped",
+            "query SELECT ? -> completed (SELECT 1)",
+            "disconnect",
+        ]
+    );
+}
+
 #[test]
 fn a_key_is_made_once_and_is_its_owners_alone() {
     let directory = TempDir::new().expect("a directory");
@@ -298,6 +329,49 @@ fn what_a_client_saw_done_is_in_the_log_of_a_killed_proxy() {
         assert!(completed.contains(seq), "statement {number} was seen done, and has no outcome");
     }
     println!("{} statements seen done in {rounds} rounds, {} records", seen.len(), records.len());
+}
+
+/// More outcomes than the log's reserve takes while it cannot be written: what has no record the client never sees done.
+#[test]
+fn in_strict_nothing_is_seen_done_whose_outcome_found_no_room() {
+    const STATEMENTS: usize = 4000;
+    let book = Book::new();
+    let rig = book.setup("durability = \"strict\"\nqueue_size = \"64KiB\"").start();
+    let mut client = rig.client("alice");
+    client.query("SELECT 'before'");
+    let lock = 7_012_023;
+    let mut other = rig.superuser();
+    other.query(&format!("SELECT pg_advisory_lock({lock})"));
+    client.say(&[query(&format!("SELECT pg_advisory_xact_lock({lock})"))]);
+    rig.wait_until_running(&format!("pg_advisory_xact_lock({lock})"));
+    // They are sent, and so on record, before the log fails; the server answers them when it has.
+    for number in 0..STATEMENTS {
+        client.say(&[query(&format!("SELECT 1 AS c{number}"))]);
+    }
+    let last = format!("AS c{}\"", STATEMENTS - 1);
+    let segment = files(&book.log(), "log").pop().expect("a segment");
+    rig.eventually("all are on record", || fs::read_to_string(&segment).expect("read it").contains(&last));
+    let aside = segment.with_extension("moved");
+    let mark = rig.proxy().mark();
+    fs::rename(&segment, &aside).expect("move it away");
+    rig.proxy().await_log(mark, "the audit log cannot be written");
+    other.query(&format!("SELECT pg_advisory_unlock({lock})"));
+    // Until the session is closed: the log is written again only after that.
+    let mut seen = 0;
+    while let Ok(reply) = client.try_reply() {
+        seen += usize::from(reply.tag == b'Z');
+    }
+    fs::rename(&aside, &segment).expect("move it back");
+    let records = stop(&rig, &book);
+    let completed = records
+        .iter()
+        .filter(|record| record["kind"] == "outcome" && record["outcome"] == "completed" && record["user"] == "alice")
+        .count();
+    let lost = records.iter().filter_map(|record| record["lost"].as_u64()).sum::<u64>();
+    println!("{seen} seen done, {completed} outcomes, {lost} lost");
+    assert!(lost > 0, "there was room for all: the test shows nothing");
+    // What was seen before is on record, too.
+    assert!(seen < completed, "{seen} were seen done, {completed} are on record");
 }
 
 #[test]
