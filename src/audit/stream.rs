@@ -174,6 +174,8 @@ enum Kind {
     Statement,
     Outcome,
     Control,
+    /// Of the writer, which writes it still when the log is closed for everybody else.
+    Last,
 }
 
 impl Stream {
@@ -316,7 +318,6 @@ impl Stream {
     /// The log could not be written to its end.
     pub fn shutdown(self) -> Result<(), NotWritable> {
         let shared = &*self.shared;
-        shared.control(&Control::Stop);
         shared.close();
         let Some(handle) = lock(&shared.writer).take() else { return Err(NotWritable::Closed) };
         let patience = Instant::now() + SHUTDOWN_TIME;
@@ -329,7 +330,8 @@ impl Stream {
         let _ = handle.join();
         shared.wake_all();
         let all = shared.lock_queue().next;
-        if shared.counts.synced.load(Ordering::Acquire) == all { Ok(()) } else { Err(NotWritable::Failed) }
+        let whole = shared.counts.synced.load(Ordering::Acquire) == all && lock(&shared.failure).is_none();
+        if whole { Ok(()) } else { Err(NotWritable::Failed) }
     }
 }
 
@@ -354,7 +356,7 @@ impl Shared {
         if let Err(refusal) = self.admit(&queue, kind) {
             match kind {
                 Kind::Statement => queue.refused += 1,
-                Kind::Outcome | Kind::Control => queue.lost += 1,
+                Kind::Outcome | Kind::Control | Kind::Last => queue.lost += 1,
             }
             return Err(refusal);
         }
@@ -385,9 +387,9 @@ impl Shared {
         let limit = match kind {
             Kind::Statement => self.queue_max,
             Kind::Outcome => self.queue_max.saturating_mul(RESERVE),
-            Kind::Control => usize::MAX,
+            Kind::Control | Kind::Last => usize::MAX,
         };
-        if queue.closed {
+        if queue.closed && kind != Kind::Last {
             Err(NotWritable::Closed)
         } else if queue.failed && kind == Kind::Statement {
             Err(NotWritable::Failed)
@@ -403,6 +405,13 @@ impl Shared {
         let mono = self.started.elapsed();
         // Only a closed log refuses, and has nothing to say any more.
         let _ = self.append(Kind::Control, |out| control.write(mono, out));
+    }
+
+    /// As [`Shared::control`], by the writer, and to a closed log too.
+    pub fn last(&self, control: &Control) {
+        let mono = self.started.elapsed();
+        // Nothing refuses it.
+        let _ = self.append(Kind::Last, |out| control.write(mono, out));
     }
 
     fn is_settled(&self, seq: u64) -> bool {
@@ -480,15 +489,11 @@ impl Shared {
         is_news
     }
 
-    /// Says that the log can be written again. Returns since when it could not, why, and what is missing for it.
-    pub fn recover(&self, before: Shortfall) -> Option<(SystemTime, Arc<str>, Shortfall)> {
-        let (since, error) = lock(&self.failure).take()?;
-        let shortfall = {
-            let mut queue = self.lock_queue();
-            queue.failed = false;
-            Shortfall { lost: queue.lost - before.lost, refused: queue.refused - before.refused }
-        };
-        Some((since, error, shortfall))
+    /// Says that the log can be written again. Returns since when it could not, and why; absent where it could.
+    pub fn recover(&self) -> Option<(SystemTime, Arc<str>)> {
+        let failure = lock(&self.failure).take()?;
+        self.lock_queue().failed = false;
+        Some(failure)
     }
 
     pub fn shortfall(&self) -> Shortfall {

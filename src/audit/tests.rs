@@ -538,11 +538,40 @@ fn a_writer_that_stalls_fills_the_queue_and_nothing_is_lost() {
         assert_eq!(refused, Some(NotWritable::Full));
         assert!(taken < 200_000 && outcomes > 3000 && outcomes < 100_000, "{taken} and {outcomes}");
         until("room", || stream.state() == State::Writing);
-        let seq = stream.append(statement).expect("append");
-        assert_eq!(seq, taken + outcomes as u64 + 1);
+        stream.append(statement).expect("append");
         let figures = stream.figures();
         assert_eq!((figures.failures, figures.refused, figures.lost), (0, 1, 1));
         stream.shutdown().expect("shutdown");
-        assert_eq!(see(&config.directory, &[&key(1)]).count("statement") as u64, seq);
+        let seen = see(&config.directory, &[&key(1)]);
+        assert_eq!(seen.count("statement") as u64, taken + outcomes as u64 + 1);
+        // What found no room is told, though the log never failed.
+        let gaps: Vec<_> = seen.records.iter().filter(|record| record["kind"] == "gap").collect();
+        assert_eq!(gaps.len(), 1);
+        assert_eq!((&gaps[0]["lost"], &gaps[0]["refused"]), (&1.into(), &1.into()));
     }
+}
+
+/// A log that is closed while it fails says what was lost before it says that it stopped.
+#[test]
+fn what_was_lost_is_told_by_a_log_that_is_closed_meanwhile() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = config::Audit { queue_size: 64 << 10, ..config(dir.path()) };
+    let stream = Stream::open(&config).expect("open");
+    let segment = config.directory.join("00000000000000000000.log");
+    let aside = segment.with_extension("moved");
+    fs::rename(&segment, &aside).expect("move it away");
+    until("trouble", || matches!(stream.state(), State::Failed { .. }));
+    while stream.append_outcome(statement).is_ok() {}
+    let closing = stream.clone();
+    let closed = std::thread::spawn(move || closing.shutdown());
+    // Longer than the writer tries at a stretch once the log is closed.
+    std::thread::sleep(Duration::from_millis(1500));
+    fs::rename(&aside, &segment).expect("move it back");
+    closed.join().expect("no panic").expect("shutdown");
+    let lost = stream.figures().lost;
+    let seen = see(&config.directory, &[&key(1)]);
+    let told: u64 = seen.records.iter().filter_map(|record| record["lost"].as_u64()).sum();
+    assert!(lost > 0);
+    assert_eq!(told, lost);
+    assert_eq!(seen.kinds().last().map(|kind| &**kind), Some("stop"));
 }

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ring::digest::{Context, SHA256};
 
@@ -42,8 +42,10 @@ pub(super) struct Writer {
     looked: Instant,
     /// When the last were taken from the queue.
     last_records: Instant,
-    /// What was lost and refused before the trouble that is going on.
-    before: Shortfall,
+    /// What of the shortfall is on record.
+    told: Shortfall,
+    /// The stop record has been appended.
+    stopped: bool,
 }
 
 /// When things are due.
@@ -103,7 +105,8 @@ impl Writer {
             checkpointed: Instant::now(),
             looked: Instant::now(),
             last_records: Instant::now(),
-            before: Shortfall { lost: 0, refused: 0 },
+            told: Shortfall { lost: 0, refused: 0 },
+            stopped: false,
             log,
         }
     }
@@ -129,16 +132,20 @@ impl Writer {
     fn live(&mut self) {
         loop {
             if self.is_idle() {
-                if self.shared.is_closed() {
-                    if self.finish() {
-                        return;
-                    }
-                } else {
+                if !self.shared.is_closed() {
                     self.rest();
+                } else if !self.stopped {
+                    self.stopped = true;
+                    self.tell_shortfall();
+                    self.shared.last(&Control::Stop);
+                } else {
+                    return self.finish();
                 }
             }
-            if let Err(error) = self.cycle() {
-                self.suffer(error);
+            match self.cycle() {
+                Ok(()) if !self.stopped => self.tell_shortfall(),
+                Ok(()) => {}
+                Err(error) => self.suffer(error),
             }
         }
     }
@@ -378,7 +385,6 @@ impl Writer {
     fn suffer(&mut self, error: io::Error) {
         let mut error = error;
         let mut pause = RETRY.0;
-        self.before = self.shared.shortfall();
         if self.shared.fail(&error.to_string()) {
             tracing::error!(%error, "the audit log cannot be written");
         }
@@ -395,22 +401,38 @@ impl Writer {
             }
             self.shared.fail(&error.to_string());
         }
-        let Some((since, error, Shortfall { lost, refused })) = self.shared.recover(self.before) else { return };
-        self.shared.control(&Control::Outage { since, error: error.to_string(), lost, refused });
-        tracing::info!(lost, refused, "the audit log can be written again");
-        self.shared.wake_all();
+        self.tell_shortfall();
     }
 
-    /// Whether the log is on disk and signed to its end.
-    fn finish(&mut self) -> bool {
+    /// Puts on record that the log could not be written, when it can be again, and whatever was lost, whether it failed or
+    /// was too slow.
+    fn tell_shortfall(&mut self) {
+        let recovered = self.shared.recover();
+        let all = self.shared.shortfall();
+        let (lost, refused) = (all.lost - self.told.lost, all.refused - self.told.refused);
+        let failed = recovered.is_some();
+        if !failed && lost == 0 {
+            return;
+        }
+        self.told = all;
+        let (since, error) = recovered.unwrap_or_else(|| (SystemTime::now(), "the queue was full".into()));
+        self.shared.last(&Control::Outage { since, error: error.to_string(), lost, refused });
+        if failed {
+            tracing::info!(lost, refused, "the audit log can be written again");
+            self.shared.wake_all();
+        } else {
+            tracing::error!(lost, "records were lost: the audit log's writer does not keep up");
+        }
+    }
+
+    /// Signs the log to its end. Without success the next process finds out how far the log got.
+    fn finish(&mut self) {
         let done = self.checkpoint().and_then(|()| self.log.segment.checkpoints.sync());
         if let Err(error) = &done {
             tracing::error!(%error, "the audit log could not be closed");
             self.shared.fail(&error.to_string());
         }
         self.copies.finish();
-        // Without success the next process finds out how far the log got.
-        true
     }
 }
 
