@@ -192,6 +192,13 @@ impl Audit {
         log.stream.append_outcome(|out| write(out, at)).ok()
     }
 
+    /// As [`Audit::note`], but what outcomes have in reserve is not for it: not taken while the log cannot be written.
+    pub fn try_note(&self, write: impl FnOnce(&mut Vec<u8>, At)) -> Option<u64> {
+        let log = self.log.as_ref()?;
+        let at = log.at(Instant::now());
+        log.stream.append(|out| write(out, at)).ok()
+    }
+
     /// Whether a message can be recorded now.
     pub fn is_writable(&self) -> bool {
         self.log.as_ref().is_none_or(|log| log.stream.state() == State::Writing)

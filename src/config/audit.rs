@@ -43,14 +43,15 @@ pub struct Audit {
     pub hash_key: Option<Secret>,
 }
 
-/// What a record must have survived before its client hears of the statement's end.
+/// What a record has survived when its client hears of the statement's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
     /// It is on disk.
     Strict,
-    /// The operating system has it: it survives the process, not the machine.
+    /// Nothing: it is with the writer, which hands it to the operating system within milliseconds, and syncs at each
+    /// checkpoint. The client does not wait.
     Group,
-    /// Nothing: the last moments before a crash may be missing.
+    /// Nothing: as `Group`, with less haste.
     Relaxed,
 }
 

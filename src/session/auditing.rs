@@ -12,11 +12,13 @@ use super::frontend::Message;
 use super::statements::Statement;
 use crate::audit::{Audit, NotWritable, Recorded, Ticket};
 use crate::config::OnFailure;
+use crate::fault::SqlState;
 use crate::record::{self, Answer, Forwarded, Outcome, Parameters, Verdict, Who, Words};
 use crate::sql::Analysis;
 use crate::wire::frame::{self, ErrorFields, HEADER, Parse, Target};
 
-/// How long the end of a session waits for a log before its client is left without the answer.
+/// How long a session that cannot relay meanwhile, at its end or before a COPY, waits for a log before its client is left
+/// without the answer.
 const HELD_MAX: Duration = Duration::from_secs(10);
 
 /// What a session keeps for its records; absent where there is no audit.
@@ -310,7 +312,12 @@ impl Session {
             words,
             text: text.and_then(|text| context.audit.mark(text)),
         };
-        let seq = context.audit.note(|out, at| record::refused(out, at, &trail.who, &it));
+        let write = |out: &mut Vec<u8>, at| record::refused(out, at, &trail.who, &it);
+        let seq = match refused.sqlstate == SqlState::DISK_FULL.0 {
+            // The client does not wait for a log to be told that it cannot be written.
+            true => context.audit.try_note(write),
+            false => context.audit.note(write),
+        };
         if let Some(seq) = seq {
             trail.hold_for(seq, &context.audit);
         }

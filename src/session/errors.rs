@@ -60,7 +60,10 @@ impl Report for AuditAway {
     }
 
     fn hint(&self) -> Option<Cow<'_, str>> {
-        Some("Nothing was executed. Try again when the log can be written; SHOW AUDIT tells the operators why it cannot.".into())
+        Some(
+            "Nothing was executed. Try again when the log can be written; the log of pgwarden says why it cannot."
+                .into(),
+        )
     }
 }
 
