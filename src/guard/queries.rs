@@ -208,6 +208,7 @@ pub fn shared(role: u32) -> String {
     )
 }
 
+/// Not the role's own: every role may write some for what it makes itself, and this one makes nothing.
 pub fn default_grants(role: u32) -> String {
     format!(
         "SELECT pg_get_userbyid(d.defaclrole) AS creator, n.nspname AS schema,
@@ -217,7 +218,7 @@ pub fn default_grants(role: u32) -> String {
                 array_agg(x.privilege_type::text ORDER BY x.privilege_type) AS privileges
            FROM pg_default_acl AS d LEFT JOIN pg_namespace AS n ON n.oid = d.defaclnamespace,
                 LATERAL aclexplode(d.defaclacl) AS x
-          WHERE x.grantee IN (0, {role}) AND d.defaclobjtype IN ('r', 'S', 'n')
+          WHERE x.grantee IN (0, {role}) AND d.defaclobjtype IN ('r', 'S', 'n') AND d.defaclrole <> {role}
           GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3"
     )
 }
@@ -237,11 +238,13 @@ pub fn foreign_servers(role: u32) -> String {
 
 pub const PUBLICATIONS: &str = "SELECT p.pubname AS name, CASE WHEN p.puballtables THEN 'all tables' ELSE '' END AS detail FROM pg_publication AS p";
 
+/// What the role owns; not its default privileges, see [`default_grants`].
 pub fn owned(role: u32) -> String {
     format!(
         "SELECT d.classid::regclass::text AS name, coalesce(pg_describe_object(d.classid, d.objid, 0), '') AS detail
            FROM pg_shdepend AS d
           WHERE {role} <> 0 AND d.refclassid = 'pg_authid'::regclass AND d.refobjid = {role} AND d.deptype = 'o'
+            AND d.classid <> 'pg_default_acl'::regclass
             AND d.dbid IN (0, (SELECT b.oid FROM pg_database AS b WHERE b.datname = current_database()))"
     )
 }

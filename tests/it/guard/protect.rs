@@ -191,3 +191,24 @@ fn functions_of_a_schema_that_is_opened_by_the_same_run_are_closed() {
     stand.protect(&["--undo", "--apply"]);
     assert!(stand.protect(&["--undo"]).contains("nothing to do"));
 }
+
+#[test]
+fn default_privileges_that_a_tenant_writes_for_itself_are_no_hole() {
+    let stand = sample(Context::Sealed, "bigint");
+    stand.protect(&["--apply", "--shared", "countries"]);
+    let mut app = stand.app();
+    // No grant takes this away from a role; it is about tables that the role would make itself, and it can make none.
+    assert_eq!(app.ask("alter default privileges grant all on tables to public"), "");
+    drop(app);
+    let output = stand.pgwarden(&["doctor"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(!said(&output).contains("new tables of"), "{}", said(&output));
+    // Those of who makes the tables are told.
+    let owner = &stand.database.owner.name;
+    stand.superuser(&format!("alter default privileges for role {owner} grant select on tables to public"));
+    let told = said(&stand.pgwarden(&["doctor"]));
+    assert!(told.contains(&format!("new tables of {owner} are open to tenants")), "{told}");
+    stand.superuser(&format!("alter default privileges for role {owner} revoke select on tables from public"));
+    stand.superuser(&format!("alter default privileges for role {} revoke all on tables from public", stand.app.name));
+    stand.protect(&["--undo", "--apply"]);
+}
