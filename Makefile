@@ -5,7 +5,7 @@ CARGO ?= cargo
 LOCKED := --locked
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help build demo test bench clean
+.PHONY: help build demo test soak bench clean
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -22,6 +22,12 @@ demo: ## A throwaway PostgreSQL with sample data, the proxy in front, and a guid
 
 test: ## Format, lints, the demo's tour and all tests
 	@scripts/test
+
+SECONDS ?= 600
+
+soak: ## Random sessions of several tenants, killed clients, for SECONDS (600): no byte of one tenant's reaches another
+	@scripts/setup build postgres
+	PGWARDEN_SOAK=$(SECONDS) $(CARGO) test $(LOCKED) --test it -- --nocapture canary:: soak::
 
 bench: ## CPU per transaction beside HAProxy and PgBouncer; QUICK=1 takes under five minutes
 	@scripts/setup build postgres bench

@@ -1,7 +1,9 @@
 //! One test binary for everything that runs the real proxy before a real PostgreSQL, so that it links once.
 
+mod attacks;
 mod audit;
 mod backend;
+mod canary;
 mod certificates;
 mod cli;
 mod clients;
