@@ -27,9 +27,18 @@ pub(super) struct Clients {
 
 #[derive(Debug)]
 struct Holder {
-    worker: usize,
     session: u64,
+    of: KeyOf,
     secret: Bytes,
+}
+
+/// Whose a cancel key is.
+#[derive(Debug, Clone)]
+pub(super) enum KeyOf {
+    /// A session's of this worker.
+    Worker(usize),
+    /// A console's; the command that it waits for is told.
+    Console(Arc<Notify>),
 }
 
 /// Bytes of a cancel secret in protocol 3.2; before it is 4.
@@ -76,7 +85,7 @@ impl Clients {
     }
 
     /// A new session's number and cancel key.
-    pub fn issue_key(self: &Arc<Self>, worker: usize, protocol: ProtocolVersion) -> IssuedKey {
+    pub fn issue_key(self: &Arc<Self>, of: KeyOf, protocol: ProtocolVersion) -> IssuedKey {
         let session = self.ids.fetch_add(1, Ordering::Relaxed) + 1;
         let length = if protocol >= ProtocolVersion::V3_2 { SECRET_LONG } else { 4 };
         let mut secret = vec![0; length];
@@ -86,16 +95,16 @@ impl Clients {
             // Zero would look like no key at all to some drivers.
             let pid = rand::random_range(1..i32::MAX);
             if let Entry::Vacant(vacant) = self.keys.entry(pid) {
-                vacant.insert(Holder { worker, session, secret: secret.clone() });
+                vacant.insert(Holder { session, of, secret: secret.clone() });
                 return IssuedKey { clients: self.clone(), session, key: CancelKey { pid, secret } };
             }
         }
     }
 
-    /// The worker and session that a key belongs to.
-    pub fn find(&self, key: &CancelKey) -> Option<(usize, u64)> {
+    /// The session that a key belongs to.
+    pub fn find(&self, key: &CancelKey) -> Option<(u64, KeyOf)> {
         let holder = self.keys.get(&key.pid)?;
-        bool::from(holder.secret.ct_eq(&key.secret)).then_some((holder.worker, holder.session))
+        bool::from(holder.secret.ct_eq(&key.secret)).then(|| (holder.session, holder.of.clone()))
     }
 }
 
@@ -173,14 +182,15 @@ mod tests {
     #[test]
     fn a_key_finds_its_session_only_with_its_whole_secret() {
         let clients = Arc::new(Clients::default());
-        let issued = clients.issue_key(3, ProtocolVersion::V3_2);
-        assert_eq!(clients.find(&issued.key), Some((3, issued.session)));
+        let issued = clients.issue_key(KeyOf::Worker(3), ProtocolVersion::V3_2);
+        let found = clients.find(&issued.key);
+        assert!(matches!(found, Some((session, KeyOf::Worker(3))) if session == issued.session), "{found:?}");
         let mut wrong = issued.key.clone();
         wrong.secret = wrong.secret.slice(..31);
-        assert_eq!(clients.find(&wrong), None);
+        assert!(clients.find(&wrong).is_none());
         let key = issued.key.clone();
         drop(issued);
-        assert_eq!(clients.find(&key), None);
-        assert_eq!(clients.issue_key(0, ProtocolVersion::V3_0).key.secret.len(), 4);
+        assert!(clients.find(&key).is_none());
+        assert_eq!(clients.issue_key(KeyOf::Worker(0), ProtocolVersion::V3_0).key.secret.len(), 4);
     }
 }

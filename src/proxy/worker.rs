@@ -15,7 +15,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::MissedTickBehavior;
 
 use super::Proxy;
-use super::clients::{Connection, TooMany};
+use super::clients::{Connection, KeyOf, TooMany};
 use crate::admin::console::{self, Access};
 use crate::audit::Audit;
 use crate::auth::{self, LoggedIn, LoginError, Outcome};
@@ -275,7 +275,7 @@ impl Worker {
             Some(connection) => connection,
             None => None,
         };
-        let issued = self.proxy.clients.issue_key(self.context.worker, logged_in.protocol);
+        let issued = self.proxy.clients.issue_key(KeyOf::Worker(self.context.worker), logged_in.protocol);
         let handle = Handle::new(Identity {
             id: issued.session,
             user: user.name.clone(),
@@ -343,13 +343,13 @@ impl Worker {
             return refuse(logged_in.stream, logged_in.pending, error).await;
         };
         let Some(service) = self.proxy.service() else { return };
-        let issued = self.proxy.clients.issue_key(self.context.worker, logged_in.protocol);
+        let cancelled = Arc::new(tokio::sync::Notify::new());
+        let issued = self.proxy.clients.issue_key(KeyOf::Console(cancelled.clone()), logged_in.protocol);
         let stop = self.proxy.closing.subscribe();
         let client = logged_in.peer.to_string();
         let LoggedIn { stream, pending, received, user, .. } = logged_in;
         let (reader, writer) = tokio::io::split(stream);
         let stream = tokio::io::join(std::io::Cursor::new(received).chain(reader), writer);
-        let cancelled = tokio::sync::Notify::new();
         let login = console::Login {
             user: &user.name,
             client: &client,
@@ -367,12 +367,16 @@ impl Worker {
         let Ok(_permit) = self.proxy.cancels.acquire().await else { return };
         let found = self.proxy.clients.find(&key);
         let client = peer.to_string();
-        let target = found.as_ref().map(|(_, session)| *session);
+        let target = found.as_ref().map(|(session, _)| *session);
         self.context.audit.note(|out, at| record::cancel(out, at, &client, target));
-        if let Some((worker, session)) = found {
-            let (done, taken) = oneshot::channel();
-            let _ = self.proxy.workers[worker].send(WorkerMessage::Cancel { session, done });
-            let _ = taken.await;
+        match found {
+            Some((session, KeyOf::Worker(worker))) => {
+                let (done, taken) = oneshot::channel();
+                let _ = self.proxy.workers[worker].send(WorkerMessage::Cancel { session, done });
+                let _ = taken.await;
+            }
+            Some((_, KeyOf::Console(cancelled))) => cancelled.notify_waiters(),
+            None => {}
         }
         drop(stream);
     }

@@ -419,3 +419,26 @@ fn a_statement_that_may_have_reached_the_server_is_never_sent_again() {
     assert_eq!(admin.value("SELECT last_value FROM runs"), "5");
     assert_eq!(rig.client("bob").query("SELECT 'bob'"), "T(?column?) D(bob) C(SELECT 1) Z(I)");
 }
+
+// 27
+#[test]
+fn a_cancel_ends_what_a_console_waits_for() {
+    let rig = Rig::new();
+    let mut alice = rig.client("alice");
+    assert_eq!(alice.query("BEGIN"), "C(BEGIN) Z(T)");
+    let mut console = rig.console();
+    console.say(&[query("PAUSE")]);
+    // The command waits for the transaction; nothing says so but its silence.
+    console.patience = Duration::from_millis(300);
+    assert!(console.try_reply().is_err(), "PAUSE ended while a transaction was open");
+    console.patience = Duration::from_secs(30);
+    let mut wrong = console.cancel_request();
+    *wrong.last_mut().expect("a key") ^= 1;
+    send_cancel(&rig, &wrong);
+    send_cancel(&rig, &console.cancel_request());
+    assert_eq!(console.until_ready(1), "E(57014) Z(I)");
+    // The pause itself stays, as the error's hint says.
+    assert_eq!(console.query("RESUME"), "C(RESUME) Z(I)");
+    assert_eq!(alice.query("COMMIT"), "C(COMMIT) Z(I)");
+    assert_eq!(alice.query("SELECT 1"), "T(?column?) D(1) C(SELECT 1) Z(I)");
+}
