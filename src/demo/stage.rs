@@ -125,14 +125,15 @@ pub fn fill(cluster: &Cluster, role_password: &str) -> Result<(), ClusterError> 
     for (database, role) in [(BILLING_DATABASE, BILLING_ROLE), (SANDBOX, SANDBOX_ROLE)] {
         cluster.psql(database, &rights(role))?;
     }
+    // Who the other tenants are is none of a tenant's business; the sandbox has none.
+    cluster.psql(SANDBOX, &format!("GRANT SELECT ON tenants TO {SANDBOX_ROLE}"))?;
     Ok(())
 }
 
 /// What the application's role may do.
 fn rights(role: &str) -> String {
     format!(
-        "GRANT SELECT ON tenants TO {role};
-         GRANT SELECT, INSERT, UPDATE, DELETE
+        "GRANT SELECT, INSERT, UPDATE, DELETE
             ON plans, customers, subscriptions, invoices, invoice_lines, payments, usage_events TO {role};"
     )
 }

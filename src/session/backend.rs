@@ -6,7 +6,7 @@ use bytes::BytesMut;
 
 use super::assembly::Assembly;
 use super::refuse::Unsupported;
-use super::statements::{NO_STATEMENT, TakeBack};
+use super::statements::{NO_STATEMENT, TakeBack, note_new_shapes};
 use super::{CloseReason, Event, Flow, LastWords, Owed, Pass, Session, Undo, encode};
 use crate::audit::Ticket;
 use crate::metrics::ClientState;
@@ -166,6 +166,11 @@ impl Session {
                 }
                 if let Some(owed) = received.done {
                     self.completed(owed, outcome);
+                }
+                if status == TxStatus::Idle && self.reshapes {
+                    // Before the client knows, and may tell others. What is still owed may change more.
+                    note_new_shapes();
+                    self.reshapes = !self.queue.is_empty();
                 }
                 if status == TxStatus::Idle && self.handle.transaction_since.get().is_some() {
                     // What was sent behind it is another transaction.
@@ -405,6 +410,9 @@ impl Session {
     /// Gives the backend back, or closes it.
     pub(super) fn let_go(&mut self, close: Option<BackendClose>) {
         let Some(bound) = self.bound.take() else { return };
+        if std::mem::take(&mut self.reshapes) {
+            note_new_shapes();
+        }
         *self.handle.cancel_target.borrow_mut() = None;
         self.handle.backend.set(None);
         self.handle.transaction_since.set(None);

@@ -444,6 +444,9 @@ impl Session {
         };
         self.be_busy();
         self.part_from_others(assembly);
+        if let Some(statement) = &statement {
+            self.note_shapes(&statement.analysis);
+        }
         self.forward_statement(admitted, Expect::Execute, ticket, statement);
         message.pass(assembly);
         match effectful {

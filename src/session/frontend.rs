@@ -342,6 +342,7 @@ impl Session {
         if let Some(bound) = &mut self.bound {
             bound.unnamed = None;
         }
+        self.note_shapes(&analysis);
         self.forward_statement(admitted, Expect::Query, ticket, None);
         match spliced.or(rewritten) {
             None => message.pass(assembly),
@@ -361,6 +362,12 @@ impl Session {
     pub(super) fn copies_by_insert(&self, analysis: &Analysis) -> bool {
         let copies = || analysis.statements.iter().any(|statement| statement.kind == StatementKind::CopyFrom);
         self.account.row().is_some() && copies()
+    }
+
+    /// Notes a statement that may change what others return.
+    pub(super) fn note_shapes(&mut self, analysis: &Analysis) {
+        self.reshapes |= analysis.summary.has(Summary::WRITES)
+            && analysis.statements.iter().any(|it| matches!(it.kind, StatementKind::Alter | StatementKind::Drop));
     }
 
     /// Owes a statement's reply. Only what policy has admitted comes this far.

@@ -111,6 +111,7 @@ impl Session {
             denied: None,
             failed: false,
             syntax_error: false,
+            reshapes: false,
             began_at: None,
             meter: None,
             paid: false,

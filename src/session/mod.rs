@@ -96,6 +96,8 @@ pub struct Session {
     failed: bool,
     /// The last error forwarded was of syntax.
     syntax_error: bool,
+    /// The transaction may change what other statements return.
+    reshapes: bool,
     /// When the transaction's first byte was forwarded.
     began_at: Option<Instant>,
     /// Counts the answer under way, where the tenant's is limited.

@@ -29,6 +29,8 @@ pub struct Statement {
     pub attention: bool,
     hash: u64,
     scope: u64,
+    /// [`shapes`] when it was made.
+    shapes: u64,
 }
 
 impl Statement {
@@ -42,6 +44,7 @@ impl Statement {
             attention,
             hash: 0,
             scope: 0,
+            shapes: shapes(),
         })
     }
 
@@ -71,6 +74,20 @@ impl Statement {
 fn next_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Counts changes of tables and views that a client of this process has made. A statement that backends prepared before may
+/// have another result now, which PostgreSQL reports as an error (0A000) to whoever uses it: a client that prepares it
+/// only now must not see that. Clients that were told the old result do, as they would without a proxy.
+static SHAPES: AtomicU64 = AtomicU64::new(0);
+
+fn shapes() -> u64 {
+    SHAPES.load(Ordering::Acquire)
+}
+
+/// A transaction that may have changed tables or views has ended.
+pub fn note_new_shapes() {
+    SHAPES.fetch_add(1, Ordering::Release);
 }
 
 /// A statement's name on backends.
@@ -149,19 +166,27 @@ impl Interned {
         let same = |known: &Rc<Statement>| {
             known.hash == hash && *known.text == *text && *known.types == *types && known.scope == scope
         };
-        if let Some(known) = self.table.find(hash, same) {
+        let shapes = shapes();
+        let new = |analysis, attention| {
+            Rc::new(Statement {
+                id: Cell::new(next_id()),
+                text: text.into(),
+                types: types.into(),
+                analysis,
+                attention,
+                hash,
+                scope,
+                shapes,
+            })
+        };
+        if let Some(known) = self.table.find_mut(hash, same) {
+            if known.shapes != shapes {
+                *known = new(known.analysis.clone(), known.attention);
+            }
             return known.clone();
         }
         let (analysis, attention) = analysis();
-        let statement = Rc::new(Statement {
-            id: Cell::new(next_id()),
-            text: text.into(),
-            types: types.into(),
-            analysis,
-            attention,
-            hash,
-            scope,
-        });
+        let statement = new(analysis, attention);
         if self.table.len() >= INTERNED_MAX || self.bytes >= INTERNED_BYTES_MAX {
             self.table.retain(|known| Rc::strong_count(known) > 1);
             self.bytes = self.table.iter().map(|known| known.text.len()).sum();

@@ -84,6 +84,33 @@ fn a_changed_result_type_heals() {
     assert_eq!(alice.ask(&[again("s", &[]), sync()]), "2 D(3) C(SELECT 1) Z(I)");
 }
 
+// 14
+#[test]
+fn who_prepares_after_a_change_of_the_table_sees_no_error_of_those_who_did_before() {
+    let rig = Rig::new();
+    let mut alice = rig.client("alice");
+    // The same user: between users a backend forgets what it has prepared.
+    let mut other = rig.client("alice");
+    assert_eq!(
+        alice.query("CREATE TABLE reshaped (a int); INSERT INTO reshaped VALUES (1)"),
+        "C(CREATE TABLE) C(INSERT 0 1) Z(I)"
+    );
+    let text = "SELECT * FROM reshaped";
+    let whole =
+        [describe_statement("new"), bind("", "new", &[]), execute("", 0), close_statement("new"), sync()].concat();
+    for column in ["b", "c"] {
+        assert!(alice.ask(&[parse("old", text), again("old", &[]), sync()]).ends_with("C(SELECT 1) Z(I)"));
+        // In a transaction of a pipeline: only its end tells others.
+        let alter = format!("ALTER TABLE reshaped ADD COLUMN {column} int");
+        assert_eq!(other.ask(&[run("SELECT 1", &[]), sync(), run(&alter, &[]), sync()]), "1 2 D(1) C(SELECT 1) Z(I)");
+        assert_eq!(other.until_ready(1), "1 2 C(ALTER TABLE) Z(I)");
+        let fresh = other.ask(&[parse("new", text), whole.clone()]);
+        assert!(!fresh.contains("E(") && fresh.contains("SELECT 1"), "{fresh}");
+        assert_eq!(alice.ask(&[again("old", &[]), sync()]), "E(0A000) Z(I)", "as without a proxy");
+        assert_eq!(alice.ask(&[close_statement("old"), sync()]), "3 Z(I)");
+    }
+}
+
 // 15
 #[test]
 fn a_disconnect_between_parse_and_sync_leaves_no_false_memory() {

@@ -174,8 +174,15 @@ async fn errors(client: &Client, messages: &mut mpsc::UnboundedReceiver<String>)
     client.batch_execute("create table shape (a int4); insert into shape values (1)").await?;
     let statement = client.prepare("select * from shape").await?;
     show(client.query(&statement, &[]).await?.len());
+    // In one transaction, and so on one backend: another one might have to prepare the statement first, and would answer
+    // with the new columns.
+    client.batch_execute("begin").await?;
+    show(client.query(&statement, &[]).await?.len());
     client.batch_execute("alter table shape add b int4").await?;
     attempt(client.query(&statement, &[]).await.map(|rows| rows.len()));
+    client.batch_execute("rollback").await?;
+    show(client.query(&statement, &[]).await?.len());
+    client.batch_execute("alter table shape add b int4").await?;
     show(client.query("select * from shape", &[]).await?[0].len());
     Ok(())
 }
