@@ -121,15 +121,26 @@ impl BackendClose {
 }
 
 /// Where to send a CancelRequest for a backend.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct CancelTarget {
     pub node: Arc<Node>,
     pub key: CancelKey,
+    /// A request was sent, perhaps, and it is not known whether the server has acted on it: it may hit whatever comes next.
+    doubtful: Cell<bool>,
 }
 
 impl CancelTarget {
     fn new(node: Arc<Node>, pid: i32, secret: Bytes) -> Rc<Self> {
-        Rc::new(Self { node, key: CancelKey { pid, secret } })
+        Rc::new(Self { node, key: CancelKey { pid, secret }, doubtful: Cell::new(false) })
+    }
+
+    /// The server did not say in time that it has acted on a cancel request.
+    pub fn doubt(&self) {
+        self.doubtful.set(true);
+    }
+
+    pub fn is_doubtful(&self) -> bool {
+        self.doubtful.get()
     }
 }
 

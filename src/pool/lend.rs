@@ -389,7 +389,7 @@ impl Bound {
     pub fn release(mut self, _nothing_owed: Settled) {
         let backend = self.lease.backend_mut();
         backend.card.prepared.set(backend.prepared.len());
-        if backend.is_settled() {
+        if backend.is_settled() && !backend.cancel.is_doubtful() {
             self.lease.give_back();
         } else {
             self.lease.close(BackendClose::Unsettled);

@@ -155,6 +155,7 @@ impl Context {
         spawn_local(async move {
             if let Err(error) = connect::cancel(&target.node, &target.key, &connector).await {
                 tracing::warn!(error = %error, "cancel request not delivered");
+                target.doubt();
             }
             drop(guard);
             // Whoever asked may be gone.

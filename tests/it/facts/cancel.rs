@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::kit::ScriptedServer;
-use crate::kit::scripted::{PARAMETERS, answer};
+use crate::kit::scripted::answer;
 use crate::rig::Rig;
 use crate::talk::*;
 
@@ -44,10 +44,11 @@ fn a_late_cancel_never_hits_the_next_clients_query() {
     let rig = Rig::new();
     let mut alice = rig.client("alice");
     let mut bob = rig.client("bob");
-    for round in 0..10 {
+    for round in 0..6 {
         assert_eq!(alice.query("SELECT 'alice'"), "T(?column?) D(alice) C(SELECT 1) Z(I)");
-        bob.say(&[query("SELECT 'bob' FROM pg_sleep(0.1)")]);
-        rig.wait_until_running("'bob' FROM pg_sleep(0.1)");
+        // Long enough to be seen running on a busy machine.
+        bob.say(&[query("SELECT 'bob' FROM pg_sleep(0.7)")]);
+        rig.wait_until_running("'bob' FROM pg_sleep(0.7)");
         send_cancel(&rig, &alice.cancel_request());
         assert_eq!(bob.until_ready(1), "T(?column?) D(bob) C(SELECT 1) Z(I)", "round {round}");
     }
@@ -207,11 +208,7 @@ fn negative_pids_and_odd_keys_of_the_server_work() {
                 seen.1.notify_all();
                 return Ok(());
             }
-            session.send(&answer::authentication_ok())?;
-            for (name, value) in PARAMETERS {
-                session.send(&answer::parameter_status(name, value))?;
-            }
-            session.send(&[answer::backend_key(pid, &secret), answer::ready(b'I')].concat())?;
+            session.greet(pid, &secret)?;
             session.serve(|sql| {
                 if !sql.contains("wait") {
                     return answer::one_value("ok");
@@ -232,6 +229,44 @@ fn negative_pids_and_odd_keys_of_the_server_work() {
         let sent = cancels.recv_timeout(PATIENCE).expect("a cancel reaches the server");
         assert_eq!(sent[4..], [&pid.to_be_bytes()[..], &secret].concat(), "with the server's own key, as it gave it");
     }
+}
+
+// 27. Takes the five seconds that a connection to the server may take.
+#[test]
+fn a_backend_whose_cancel_the_server_does_not_confirm_serves_nobody_else() {
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let (waiting, seen) = (Arc::new(AtomicBool::new(false)), cancelled.clone());
+    let is_waiting = waiting.clone();
+    let server = ScriptedServer::start(move |session| {
+        let startup = session.startup()?;
+        if startup[..4] == 80_877_102_u32.to_be_bytes() {
+            // A cancel request: taken, and its connection is never closed.
+            cancelled.store(true, Ordering::SeqCst);
+            return session.read_until(b'?').map(drop);
+        }
+        session.greet(1, &[0; 4])?;
+        let number = session.number;
+        session.serve(|sql| {
+            if sql.contains("wait") {
+                is_waiting.store(true, Ordering::SeqCst);
+                while !cancelled.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
+            answer::one_value(&format!("backend {number}"))
+        })
+    });
+    let rig = Rig::setup().server_at(server.address()).start();
+    let mut alice = rig.client("alice");
+    alice.say(&[query("SELECT 'wait'")]);
+    rig.eventually("the server works on it", || waiting.load(Ordering::SeqCst));
+    let mut killer = Talk::open(rig.address());
+    killer.send(&alice.cancel_request());
+    let first = alice.until_ready(1);
+    assert!(seen.load(Ordering::SeqCst));
+    let second = alice.query("SELECT 2");
+    assert_ne!(first, second, "the backend that a cancel may still hit was used again");
+    assert_eq!(second.replace(|c: char| c.is_ascii_digit(), ""), first.replace(|c: char| c.is_ascii_digit(), ""));
 }
 
 // 30

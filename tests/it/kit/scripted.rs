@@ -110,14 +110,19 @@ impl Session {
         if startup.get(..4) == Some(&80_877_102_u32.to_be_bytes()) {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
+        self.greet(1, &[0, 0, 0, 2])?;
+        Ok(startup)
+    }
+
+    /// The answer to a startup packet of one who needs no password, with this key for cancels.
+    pub fn greet(&mut self, pid: i32, secret: &[u8; 4]) -> io::Result<()> {
         let mut greeting = answer::authentication_ok();
         for (name, value) in PARAMETERS {
             greeting.extend(answer::parameter_status(name, value));
         }
-        greeting.extend(answer::backend_key(1, &[0, 0, 0, 2]));
+        greeting.extend(answer::backend_key(pid, secret));
         greeting.extend(answer::ready(b'I'));
-        self.send(&greeting)?;
-        Ok(startup)
+        self.send(&greeting)
     }
 
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
