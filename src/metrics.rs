@@ -95,7 +95,7 @@ impl PoolCounters {
 }
 
 /// Durations in buckets that double from 64 µs on; the last one is everything longer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Histogram {
     pub buckets: [u64; Histogram::BUCKETS],
     pub sum: Duration,
@@ -184,6 +184,8 @@ pub struct Snapshot {
     pub pools: Vec<PoolInfo>,
     /// Since start, by what ended them.
     pub closes: Vec<(&'static str, u64)>,
+    /// Since start, by the rule that refused something; in the order of their names.
+    pub refusals: Vec<(&'static str, u64)>,
     pub logins_ok: u64,
     pub logins_failed: u64,
     pub cancels: u64,

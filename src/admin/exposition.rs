@@ -3,6 +3,9 @@
 //! Labels are bounded: pools are told apart by shard, database and user up to [`POOLS_MAX`] of them, and the rest is summed
 //! under `(other)`; so are tenants past [`TENANTS_MAX`]. <https://prometheus.io/docs/instrumenting/exposition_formats/>
 
+#[path = "exposition_audit.rs"]
+mod audit;
+
 use std::time::Duration;
 
 use prometheus::TextEncoder;
@@ -10,6 +13,7 @@ use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::{self, Bucket, LabelPair, Metric, MetricFamily, MetricType};
 
+use crate::audit::Figures;
 use crate::metrics::{BackendState, ClientState, DirectoryInfo, Histogram, LimitKind, PoolInfo, Snapshot, TenantInfo};
 
 /// Pools with labels of their own.
@@ -21,14 +25,19 @@ pub const TENANTS_MAX: usize = 200;
 /// Name and value of each label.
 type Labels<'a> = [(&'a str, &'a str)];
 
-/// The whole page. `ready` as in `/readyz`.
-pub fn encode(snapshot: &Snapshot, ready: bool) -> Result<String, prometheus::Error> {
+/// The whole page. `log`: the audit's; `ready` as in `/readyz`.
+pub fn encode(snapshot: &Snapshot, log: Option<&Figures>, ready: bool) -> Result<String, prometheus::Error> {
     let mut page = Page { families: Vec::new() };
     page.proxy(snapshot, ready);
     page.connections(snapshot);
     page.directories(snapshot);
     page.pools(&bounded(&snapshot.pools));
     page.tenants(&bounded_tenants(&snapshot.tenants));
+    let refusals = snapshot.refusals.iter().copied();
+    page.counters("refusals_total", "Statements refused, by the policy's rule.", "rule", refusals);
+    if let Some(log) = log {
+        page.audit(log);
+    }
     page.families.extend(ProcessCollector::for_self().collect());
     page.families.retain(|family| !family.get_metric().is_empty());
     TextEncoder::new().encode_to_string(&page.families)
@@ -333,6 +342,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::admin::Control as _;
     use crate::admin::fake::Fake;
 
     /// The samples of a page, having checked each line: HELP, then TYPE, then that family's samples and nothing else; no
@@ -368,7 +378,7 @@ mod tests {
                 let (family, kind) = family.expect("HELP and TYPE come first");
                 match (kind.expect("TYPE comes first"), name.strip_prefix(family).expect("the family's own name")) {
                     ("histogram", "_bucket") => {
-                        let first = labels.contains("le=\"0.000064\"");
+                        let first = labels.contains("le=\"0.000064\"") || labels.contains("le=\"1\"");
                         assert!(first || value >= last_bucket, "{line}");
                         last_bucket = value;
                     }
@@ -386,7 +396,7 @@ mod tests {
     #[test]
     fn every_line_is_well_formed_and_the_values_are_the_snapshots() {
         let snapshot = Fake::new().snapshot.lock().unwrap().clone();
-        let page = encode(&snapshot, true).unwrap();
+        let page = encode(&snapshot, Fake::new().log().as_ref(), true).unwrap();
         let samples = samples(&page);
         let pool = "shard=\"main\",database=\"billing\",user=\"app\"";
         for (key, value) in [
@@ -401,6 +411,14 @@ mod tests {
             (format!("pgwarden_pool_query_seconds_bucket{{{pool},le=\"+Inf\"}}"), 4.0),
             (format!("pgwarden_pool_query_seconds_sum{{{pool}}}"), 0.00939),
             (format!("pgwarden_pool_backends{{{pool},state=\"active\"}}"), 1.0),
+            ("pgwarden_refusals_total{rule=\"function\"}".to_owned(), 3.0),
+            ("pgwarden_audit_state{state=\"failed\"}".to_owned(), 1.0),
+            ("pgwarden_audit_records_total{stage=\"synced\"}".to_owned(), 980.0),
+            ("pgwarden_audit_sync_seconds_count".to_owned(), 2.0),
+            ("pgwarden_audit_write_records_bucket{le=\"2\"}".to_owned(), 7.0),
+            ("pgwarden_audit_write_records_bucket{le=\"+Inf\"}".to_owned(), 8.0),
+            ("pgwarden_audit_write_records_sum".to_owned(), 40.0),
+            ("pgwarden_audit_copies_total{target=\"/mnt/elsewhere\",result=\"missed\"}".to_owned(), 2.0),
         ] {
             assert_eq!(samples.get(&key), Some(&value), "{key}\n{page}");
         }
@@ -415,7 +433,7 @@ mod tests {
         let one = snapshot.pools[0].clone();
         let pool = |i: usize| PoolInfo { user: Arc::from(format!("user-{i:05}")), ..one.clone() };
         snapshot.pools = (0..POOLS_MAX + 50).map(pool).collect();
-        let samples = samples(&encode(&snapshot, false).unwrap());
+        let samples = samples(&encode(&snapshot, None, false).unwrap());
         let all = samples.iter().filter(|(key, _)| key.starts_with("pgwarden_pool_queries_total"));
         assert_eq!(all.clone().count(), POOLS_MAX + 1);
         assert_eq!(all.map(|(_, n)| n).sum::<f64>(), 600.0 * (POOLS_MAX + 50) as f64);
@@ -437,7 +455,7 @@ mod tests {
             tenants: (0..TENANTS_MAX + 5).map(tenant).collect(),
             ..Fake::new().snapshot.lock().unwrap().clone()
         };
-        let samples = samples(&encode(&snapshot, true).unwrap());
+        let samples = samples(&encode(&snapshot, None, true).unwrap());
         let statements = samples.iter().filter(|(key, _)| key.starts_with("pgwarden_tenant_statements_total"));
         assert_eq!(statements.count(), TENANTS_MAX + 1);
         assert_eq!(samples["pgwarden_tenant_connections{tenant=\"(other)\"}"], 10.0);
@@ -447,14 +465,14 @@ mod tests {
 
     #[test]
     fn an_empty_proxy_still_has_a_page() {
-        assert!(samples(&encode(&Snapshot::default(), false).unwrap()).len() > 20);
+        assert!(samples(&encode(&Snapshot::default(), None, false).unwrap()).len() > 20);
     }
 
     #[test]
     fn names_cannot_break_out_of_their_label() {
         let mut snapshot = Fake::new().snapshot.lock().unwrap().clone();
         snapshot.pools[0].user = "a\"} 1\nevil 2 \\".into();
-        let page = encode(&snapshot, true).unwrap();
+        let page = encode(&snapshot, None, true).unwrap();
         assert!(!page.lines().any(|line| line.starts_with("evil")), "{page}");
         assert!(page.contains(r#"user="a\"} 1\nevil 2 \\""#), "{page}");
     }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::{BoxFuture, Command, CommandError, Control};
+use crate::audit::{CopyFigures, Figures, Signed, State};
+use crate::chain::{Hash, KeyId, Time};
 use crate::config::*;
 use crate::metrics::*;
 
@@ -58,6 +60,79 @@ impl Control for Fake {
 
     fn config(&self) -> Arc<Config> {
         self.config.clone()
+    }
+
+    fn log(&self) -> Option<Figures> {
+        Some(figures())
+    }
+}
+
+/// Of a log whose disk is full.
+fn figures() -> Figures {
+    let mut sync_times = Histogram::default();
+    sync_times.observe(Duration::from_micros(400));
+    sync_times.observe(Duration::from_micros(3_000));
+    let mut groups = [0; crate::audit::stream::GROUPS];
+    (groups[0], groups[1], groups[5]) = (4, 3, 1);
+    let since = SystemTime::UNIX_EPOCH + Duration::from_micros(CONNECTED);
+    let root: Hash = "CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=".parse().unwrap();
+    Figures {
+        state: State::Failed { since, error: "No space left on device".into() },
+        appended: 1_000,
+        written: 990,
+        synced: 980,
+        covered: 970,
+        queue_bytes: 4_096,
+        queue_bytes_max: 8 << 20,
+        last_sync: Duration::from_micros(3_000),
+        sync_times,
+        syncs: 2,
+        groups,
+        grouped: 40,
+        bytes: 500_000,
+        segments: 3,
+        checkpoints: 9,
+        signed: Some(Signed {
+            size: 970,
+            root,
+            time: Time { micros: CONNECTED },
+            key: KeyId([0xc7, 0x4f, 0x20, 0xa3]),
+            note: "example.com/audit".into(),
+        }),
+        failures: 1,
+        refused: 5,
+        lost: 0,
+        copies_failed: 2,
+        copies: vec![CopyFigures {
+            target: "/mnt/elsewhere".into(),
+            sent: 7,
+            missed: 2,
+            error: Some("Permission denied".into()),
+        }],
+        unshipped: 1,
+    }
+}
+
+fn audit() -> Audit {
+    Audit {
+        directory: "/var/lib/pgwarden/audit".into(),
+        origin: None,
+        durability: Durability::Strict,
+        on_failure: OnFailure::Block,
+        key: Secret::new("hunter2"),
+        next_key: None,
+        segment_size: 256 << 20,
+        segment_age: Duration::from_secs(86_400),
+        retention_age: Duration::ZERO,
+        retention_size: None,
+        shipped: Shipped::Marker,
+        checkpoint_interval: Duration::from_secs(1),
+        checkpoint_records: 50_000,
+        checkpoint_copies: vec![CopyTo::Directory("/mnt/elsewhere".into())],
+        queue_size: 8 << 20,
+        parameters: Values::Omit,
+        columns: Default::default(),
+        hash_key: None,
     }
 }
 
@@ -165,6 +240,7 @@ fn snapshot() -> Snapshot {
         backends: vec![backend],
         pools: vec![pool, reports],
         closes: vec![("terminated", 5), ("client_lost", 1)],
+        refusals: vec![("function", 3), ("rewrite_sample", 1)],
         logins_ok: 8,
         logins_failed: 2,
         cancels: 1,
@@ -260,7 +336,7 @@ fn config() -> Config {
             viewers: vec!["grafana".into()],
             http: Some("127.0.0.1:9187".parse().unwrap()),
         },
-        audit: None,
+        audit: Some(Arc::new(audit())),
         log: Log { level: LogLevel::Info, format: LogFormat::Auto, connections: true, disconnections: true },
         shards: BTreeMap::from([("main".into(), Shard { name: "main".into(), primary: node })]),
         tenants: BTreeMap::from([("acme".into(), Arc::new(tenant()))]),

@@ -103,7 +103,8 @@ async fn answer(method: &Method, path: &str, service: &Service) -> Answer {
         },
         "/metrics" => {
             let snapshot = service.control.snapshot().await;
-            match exposition::encode(&snapshot, service.control.ready().is_ok()) {
+            let log = service.control.log();
+            match exposition::encode(&snapshot, log.as_ref(), service.control.ready().is_ok()) {
                 Ok(metrics) => with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics),
                 Err(error) => {
                     warn!(%error, "metrics could not be encoded");
@@ -114,7 +115,9 @@ async fn answer(method: &Method, path: &str, service: &Service) -> Answer {
         "/status.json" => {
             let snapshot = service.control.snapshot().await;
             let recent = service.history.recent(&snapshot);
-            match serde_json::to_string(&Status::new(&snapshot, &recent, service.control.ready())) {
+            let (log, config) = (service.control.log(), service.control.config());
+            let log = log.as_ref().zip(config.audit.as_deref());
+            match serde_json::to_string(&Status::new(&snapshot, &recent, log, service.control.ready())) {
                 Ok(json) => with_type(StatusCode::OK, "application/json", json),
                 Err(error) => {
                     warn!(%error, "status could not be encoded");
@@ -224,6 +227,8 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&status).unwrap();
         assert_eq!(json["pins"]["listen"], 1);
         assert_eq!(json["clients"][0]["state"], "waiting");
+        assert_eq!(json["audit"]["error"], "No space left on device");
+        assert_eq!(json["audit"]["places"][0]["target"], "/mnt/elsewhere");
         assert_eq!(json["pools"][1]["rates"]["query_ms_p50"].as_f64().unwrap().round(), 0.0);
         for page in [metrics, status] {
             assert!(!page.contains("hunter2") && !page.contains("SCRAM"));

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::audit::Figures;
 use crate::metrics::Snapshot;
 use history::History;
 
@@ -32,6 +33,8 @@ pub trait Control: Send + Sync {
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }
+    /// How the audit's log fares; absent without one.
+    fn log(&self) -> Option<Figures>;
     /// An admin is about to run a command of the console.
     fn note_command(&self, _user: &str, _client: &str, _command: &Command) {}
     /// The configuration in force.
@@ -87,7 +90,7 @@ pub enum Command {
     Kill {
         database: Option<String>,
     },
-    /// Drain and stop, as SIGTERM does.
+    /// Drain and stop, as SIGTERM does: DRAIN or SHUTDOWN.
     Shutdown,
 }
 

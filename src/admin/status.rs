@@ -1,13 +1,19 @@
 //! What the status page draws, as JSON: the state of everything, and the rates of the last minute. Bounded, whatever the
 //! proxy carries: of clients and servers it lists at most [`LISTED_MAX`], those that need attention first. No secrets.
 
+#[path = "status_audit.rs"]
+mod audit;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use audit::AuditLog;
 use serde::Serialize;
 
 use super::exposition::pins;
 use super::history::Recent;
+use crate::audit::Figures;
+use crate::config;
 use crate::metrics::{BackendInfo, BackendState, ClientInfo, ClientState, PoolCounters, PoolInfo, Snapshot};
 
 /// Clients, servers and pools that are listed one by one.
@@ -35,6 +41,8 @@ pub struct Status<'a> {
     logins_failed: u64,
     cancels: u64,
     analysis_hit_share: Option<f64>,
+    /// Absent without an audit.
+    audit: Option<AuditLog>,
     pools_total: usize,
     clients_total: usize,
     servers_total: usize,
@@ -106,7 +114,13 @@ struct Server<'a> {
 }
 
 impl<'a> Status<'a> {
-    pub fn new(snapshot: &'a Snapshot, recent: &Recent, ready: Result<(), String>) -> Self {
+    /// `log`: the audit's, where there is one.
+    pub fn new(
+        snapshot: &'a Snapshot,
+        recent: &Recent,
+        log: Option<(&Figures, &config::Audit)>,
+        ready: Result<(), String>,
+    ) -> Self {
         let mut total = PoolCounters::default();
         recent.pools.iter().for_each(|pool| total.merge(pool));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -136,6 +150,7 @@ impl<'a> Status<'a> {
             logins_failed: snapshot.logins_failed,
             cancels: snapshot.cancels,
             analysis_hit_share: (lookups > 0).then(|| snapshot.analyses.hits as f64 / lookups as f64),
+            audit: log.map(|(figures, config)| AuditLog::new(figures, config)),
             pools_total: snapshot.pools.len(),
             clients_total: snapshot.clients.len(),
             servers_total: snapshot.backends.len(),
@@ -260,7 +275,7 @@ mod tests {
         let idle = ClientInfo { state: ClientState::Idle, pin: None, backend: None, ..snapshot.clients[0].clone() };
         snapshot.clients.splice(0..0, (100..1_100).map(|id| ClientInfo { id, ..idle.clone() }));
         let recent = crate::admin::history::History::default().recent(&snapshot);
-        let status = Status::new(&snapshot, &recent, Err("no server".into()));
+        let status = Status::new(&snapshot, &recent, None, Err("no server".into()));
         let ids: Vec<u64> = status.clients.iter().map(|client| client.id).collect();
         assert_eq!((ids.len(), &ids[..3]), (LISTED_MAX, &[8, 7, 100][..]));
         assert_eq!(status.clients_total, 1_002);

@@ -12,14 +12,15 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 
 use super::control::{Control, now};
-use super::stream::Shared;
+use super::figures::CopyFigures;
+use super::stream::{Shared, lock};
 use crate::config::CopyTo;
 
 /// The threads that send.
@@ -60,8 +61,10 @@ impl Copies {
         let start = |target: &CopyTo| -> io::Result<Target> {
             let (queue, copies) = sync_channel(QUEUE);
             let missed = Arc::new(std::sync::atomic::AtomicU64::new(0));
+            let name = name(target);
             let sender = Sender {
-                name: name(target),
+                figures: shared.board.add_copy(&name),
+                name,
                 target: target.clone(),
                 shared: Arc::downgrade(shared),
                 missed: missed.clone(),
@@ -108,6 +111,7 @@ struct Sender {
     shared: Weak<Shared>,
     /// Copies that did not even get into the queue.
     missed: Arc<std::sync::atomic::AtomicU64>,
+    figures: Arc<Mutex<CopyFigures>>,
     /// Copies missed since the trouble began.
     failing: Option<u64>,
 }
@@ -125,6 +129,12 @@ impl Sender {
         let Some(shared) = self.shared.upgrade() else { return };
         let missed = overflow + u64::from(sent.is_err());
         shared.counts.copies_failed.fetch_add(missed, Ordering::Relaxed);
+        {
+            let mut figures = lock(&self.figures);
+            figures.sent += u64::from(sent.is_ok());
+            figures.missed += missed;
+            figures.error = sent.as_ref().err().map(|error| error.to_string().into());
+        }
         match (sent, self.failing) {
             (Ok(()), None) => {
                 if overflow > 0 {

@@ -6,6 +6,7 @@
 
 mod control;
 mod copies;
+mod figures;
 mod recover;
 mod retention;
 pub mod segment;
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 
 pub use control::RECORD_VERSION;
 pub use copies::COPIES;
+pub use figures::{CopyFigures, Signed};
 pub use recover::{OpenError, TORN};
 pub use stream::{Figures, NotWritable, State, Stream};
 

@@ -18,9 +18,11 @@ use thiserror::Error;
 
 use super::control::{self, Control};
 use super::copies::Copies;
+use super::figures::{Board, CopyFigures, Signed};
 use super::recover::{self, OpenError};
 use super::writer::Writer;
 use crate::config::{self, Durability};
+use crate::metrics::Histogram;
 
 /// The log as sessions know it. Clones share it.
 #[derive(Clone)]
@@ -63,25 +65,32 @@ pub struct Figures {
     pub synced: u64,
     /// Records that the newest checkpoint covers.
     pub covered: u64,
-    /// Bytes that wait for the writer.
+    /// Bytes that wait for the writer, and at how many statements are refused.
     pub queue_bytes: u64,
+    pub queue_bytes_max: u64,
     /// How long the last sync took, and all of them.
     pub last_sync: Duration,
-    pub sync_time: Duration,
+    pub sync_times: Histogram,
     pub syncs: u64,
     /// Writes by how many records they had: 1, 2, up to 4, up to 8 and so on; the last has all above.
     pub groups: [u64; GROUPS],
+    /// Records in all of them.
+    pub grouped: u64,
     /// Bytes written since the start.
     pub bytes: u64,
     /// Files of records, the current one included.
     pub segments: u64,
     pub checkpoints: u64,
+    /// The newest of them.
+    pub signed: Option<Signed>,
     /// Times that the log became unwritable.
     pub failures: u64,
     /// Records refused to sessions, and outcomes that were lost. Each of the latter is counted by a record, too.
     pub refused: u64,
     pub lost: u64,
     pub copies_failed: u64,
+    /// By place.
+    pub copies: Vec<CopyFigures>,
     /// Finished segments that are due for deletion but not shipped.
     pub unshipped: u64,
 }
@@ -99,6 +108,7 @@ pub(super) struct Shared {
     queue_max: usize,
     durability: Durability,
     pub counts: Counts,
+    pub board: Board,
     /// Set while the writer cannot write. Under the queue's lock as `Queue::failed`, too.
     failure: Mutex<Option<(SystemTime, Arc<str>)>>,
     waiters: Mutex<Waiters>,
@@ -137,9 +147,8 @@ pub(super) struct Counts {
     pub synced: AtomicU64,
     pub covered: AtomicU64,
     pub last_sync_micros: AtomicU64,
-    pub sync_micros: AtomicU64,
-    pub syncs: AtomicU64,
     pub groups: [AtomicU64; GROUPS],
+    pub grouped: AtomicU64,
     pub bytes: AtomicU64,
     pub segments: AtomicU64,
     pub checkpoints: AtomicU64,
@@ -191,6 +200,7 @@ impl Stream {
             queue_max: config.queue_size,
             durability: config.durability,
             counts: Counts::default(),
+            board: Board::default(),
             failure: Mutex::new(None),
             waiters: Mutex::new(Waiters::default()),
             sleep: AtomicU8::new(AWAKE),
@@ -284,6 +294,7 @@ impl Stream {
         };
         let counts = &shared.counts;
         let load = |counter: &AtomicU64| counter.load(Ordering::Acquire);
+        let sync_times = shared.board.sync_times();
         Figures {
             state: shared.state(),
             appended,
@@ -291,17 +302,21 @@ impl Stream {
             synced: load(&counts.synced),
             covered: load(&counts.covered),
             queue_bytes,
+            queue_bytes_max: shared.queue_max as u64,
             last_sync: Duration::from_micros(load(&counts.last_sync_micros)),
-            sync_time: Duration::from_micros(load(&counts.sync_micros)),
-            syncs: load(&counts.syncs),
+            syncs: sync_times.count,
+            sync_times,
             groups: std::array::from_fn(|i| load(&counts.groups[i])),
+            grouped: load(&counts.grouped),
             bytes: load(&counts.bytes),
             segments: load(&counts.segments),
             checkpoints: load(&counts.checkpoints),
+            signed: shared.board.signed(),
             failures: load(&counts.failures),
             refused,
             lost,
             copies_failed: load(&counts.copies_failed),
+            copies: shared.board.copies(),
             unshipped: load(&counts.unshipped),
         }
     }

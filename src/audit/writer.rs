@@ -17,6 +17,7 @@ use ring::digest::{Context, SHA256};
 
 use super::control::{Control, now};
 use super::copies::Copies;
+use super::figures::Signed;
 use super::recover::{Keys, Log};
 use super::retention::Retention;
 use super::segment::{Finished, Segment, records_path};
@@ -188,6 +189,7 @@ impl Writer {
             self.last_records = Instant::now();
             let group = (usize::BITS - (records - 1).leading_zeros()) as usize;
             self.shared.counts.groups[group.min(GROUPS - 1)].fetch_add(1, Ordering::Relaxed);
+            self.shared.counts.grouped.fetch_add(records as u64, Ordering::Relaxed);
         }
     }
 
@@ -278,11 +280,10 @@ impl Writer {
         if self.log.segment.unsynced_bytes() > 0 {
             let start = Instant::now();
             self.log.segment.sync()?;
-            let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-            let counts = &self.shared.counts;
-            counts.last_sync_micros.store(micros, Ordering::Relaxed);
-            counts.sync_micros.fetch_add(micros, Ordering::Relaxed);
-            counts.syncs.fetch_add(1, Ordering::Relaxed);
+            let took = start.elapsed();
+            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            self.shared.counts.last_sync_micros.store(micros, Ordering::Relaxed);
+            self.shared.board.observe_sync(took);
         }
         self.shared.counts.written.store(size, Ordering::SeqCst);
         if self.shared.counts.synced.swap(size, Ordering::SeqCst) != size {
@@ -326,7 +327,8 @@ impl Writer {
             return Ok(());
         }
         let origin = self.log.origin.clone();
-        let checkpoint = Checkpoint { origin, size, root, time: now(), previous: self.log.checkpoint };
+        let time = now();
+        let checkpoint = Checkpoint { origin, size, root, time, previous: self.log.checkpoint };
         let Keys { active, next } = &self.log.keys;
         let signers: Vec<&SigningKey> = [Some(active), next.as_ref()].into_iter().flatten().collect();
         let note = Note::sign(checkpoint.to_string(), &signers).map_err(io::Error::other)?.to_string();
@@ -340,6 +342,8 @@ impl Writer {
         self.checkpointed = Instant::now();
         self.shared.counts.checkpoints.fetch_add(1, Ordering::Relaxed);
         self.shared.counts.covered.store(size, Ordering::Release);
+        let key = self.log.keys.active.public().id();
+        self.shared.board.sign(Signed { size, root, time, key, note: note.as_str().into() });
         self.copies.send(&note, size);
         Ok(())
     }

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::Proxy;
 use super::worker::{Part, WorkerMessage};
 use crate::admin::{BoxFuture, Command, CommandError, Control};
+use crate::audit::{Figures, State, Stream};
 use crate::config::Config;
 use crate::metrics::{PoolInfo, Snapshot};
 use crate::record;
@@ -52,6 +53,7 @@ impl Proxy {
         }
         snapshot.clients.sort_by_key(|client| client.id);
         snapshot.backends.sort_by_key(|backend| backend.id);
+        snapshot.refusals.sort_unstable();
         snapshot
     }
 
@@ -137,11 +139,20 @@ impl Control for Proxy {
         if let Some(reason) = &**self.unreachable.load() {
             return Err(reason.clone());
         }
+        if let Some(State::Failed { error, .. }) = self.log.as_ref().map(Stream::state) {
+            return Err(format!("the audit log cannot be written: {error}"));
+        }
         self.directories.unread().map_or(Ok(()), Err)
     }
 
     fn notes(&self) -> Vec<String> {
-        self.directories.notes()
+        let full = self.log.as_ref().is_some_and(|log| log.state() == State::Full);
+        let full = full.then(|| "the audit log's queue is full".to_owned());
+        self.directories.notes().into_iter().chain(full).collect()
+    }
+
+    fn log(&self) -> Option<Figures> {
+        self.log.as_ref().map(Stream::figures)
     }
 
     fn note_command(&self, user: &str, client: &str, command: &Command) {
@@ -172,10 +183,15 @@ fn merge(snapshot: &mut Snapshot, part: Part) {
             Err(place) => snapshot.tenants.insert(place, tenant),
         }
     }
-    for (label, count) in part.closes {
-        match snapshot.closes.iter_mut().find(|(known, _)| *known == label) {
+    add_counts(&mut snapshot.closes, part.closes);
+    add_counts(&mut snapshot.refusals, part.refusals);
+}
+
+fn add_counts(all: &mut Vec<(&'static str, u64)>, own: Vec<(&'static str, u64)>) {
+    for (label, count) in own {
+        match all.iter_mut().find(|(known, _)| *known == label) {
             Some((_, total)) => *total += count,
-            None => snapshot.closes.push((label, count)),
+            None => all.push((label, count)),
         }
     }
 }

@@ -103,6 +103,7 @@ pub(super) struct Part {
     pub pools: Vec<PoolInfo>,
     pub tenants: Vec<TenantInfo>,
     pub closes: Vec<(&'static str, u64)>,
+    pub refusals: Vec<(&'static str, u64)>,
     pub paused: bool,
 }
 
@@ -464,6 +465,7 @@ impl Worker {
             pools,
             tenants: self.context.pools.tenants_info(),
             closes,
+            refusals: self.context.refusals.borrow().iter().map(|(&rule, &count)| (rule, count)).collect(),
             paused: self.context.pools.is_paused(),
         }
     }

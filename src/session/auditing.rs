@@ -276,6 +276,9 @@ impl Session {
 
     /// What the next refusal is for.
     pub(super) fn note_rule(&mut self, rule: Option<&'static str>) {
+        if let Some(rule) = rule {
+            self.context.count_refusal(rule);
+        }
         if let Some(trail) = &mut self.trail {
             trail.rule = rule;
         }

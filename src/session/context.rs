@@ -49,6 +49,8 @@ pub struct Context {
     /// Unix microseconds as of the last tick.
     pub now_us: Cell<u64>,
     pub closes: RefCell<HashMap<&'static str, u64>>,
+    /// By rule.
+    pub refusals: RefCell<HashMap<&'static str, u64>>,
     pub(super) scratch: RefCell<Box<[u8]>>,
     pub(super) out: RefCell<BytesMut>,
 }
@@ -109,6 +111,7 @@ impl Context {
             now: Cell::new(Instant::now()),
             now_us: Cell::new(0),
             closes: RefCell::default(),
+            refusals: RefCell::default(),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
             out: RefCell::new(BytesMut::with_capacity(SCRATCH)),
         })
@@ -129,6 +132,10 @@ impl Context {
 
     pub fn count_close(&self, label: &'static str) {
         *self.closes.borrow_mut().entry(label).or_default() += 1;
+    }
+
+    pub fn count_refusal(&self, rule: &'static str) {
+        *self.refusals.borrow_mut().entry(rule).or_default() += 1;
     }
 
     /// Sends `signal` to all sessions.

@@ -208,6 +208,7 @@ fn statement(tokens: &[Token]) -> Result<Statement, SyntaxError> {
         "RESUME" => Ok(Statement::Command(Command::Resume { database: optional_name(rest)? })),
         "KILL" => kill(rest),
         "KILL_CLIENT" => Ok(Statement::Command(Command::KillClient { id: client_id(rest)? })),
+        "DRAIN" => end(rest, Statement::Command(Command::Shutdown)),
         "SHUTDOWN" => shutdown(rest),
         "BEGIN" | "START" => Ok(Statement::Transaction(Transaction::Begin)),
         "COMMIT" | "END" => Ok(Statement::Transaction(Transaction::Commit)),

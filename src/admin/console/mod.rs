@@ -11,12 +11,15 @@ mod extended;
 mod messages;
 mod settings;
 mod show;
+mod show_audit;
 mod tables;
 #[cfg(test)]
 mod tests;
 
 pub use error::ConsoleError;
 pub use settings::changes;
+pub(super) use settings::durability_text;
+pub(super) use show_audit::state_word;
 
 use std::time::Duration;
 
@@ -469,7 +472,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Console<'_, S> {
                 let snapshot = self.service.control.snapshot().await;
                 let config = self.service.control.config();
                 let recent = self.service.history.recent(&snapshot);
-                let rows = View { snapshot: &snapshot, config: &config, recent: &recent }.rows(*topic);
+                let log = self.service.control.log();
+                let view = View { snapshot: &snapshot, config: &config, recent: &recent, log: log.as_ref() };
+                let rows = view.rows(*topic);
                 Ok(Outcome::Rows { columns: topic.columns(), rows, verb: "SHOW" })
             }
         }

@@ -21,6 +21,7 @@ use crate::config::{
     reference,
 };
 use audit::audit_keys;
+pub(in crate::admin) use audit::{durability_text, failure_text};
 pub(super) use tenancy::limits_text;
 use tenancy::{of_tenants, role_keys, tenancy_keys, tenant_keys};
 

@@ -51,7 +51,7 @@ pub(super) fn audit_keys(list: &mut List, audit: &Audit) {
     add("hash_key_file", secret(hash_key.is_some()));
 }
 
-fn durability_text(durability: Durability) -> &'static str {
+pub(in crate::admin) fn durability_text(durability: Durability) -> &'static str {
     match durability {
         Durability::Strict => "strict",
         Durability::Group => "group",
@@ -59,7 +59,7 @@ fn durability_text(durability: Durability) -> &'static str {
     }
 }
 
-fn failure_text(on_failure: OnFailure) -> &'static str {
+pub(in crate::admin) fn failure_text(on_failure: OnFailure) -> &'static str {
     match on_failure {
         OnFailure::Block => "block",
         OnFailure::Refuse => "refuse",

@@ -4,17 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::settings;
 use super::tables::{Cell, Row, Topic};
+use super::{settings, show_audit};
 use crate::admin::history::Recent;
+use crate::audit::Figures;
 use crate::config::{Config, Database, Isolation, NodeAddress, PoolMode, SessionState, Tenant, User};
 use crate::metrics::{BackendInfo, ClientInfo, PoolCounters, PoolInfo, Snapshot};
+use crate::policy::RULES;
 
 /// Everything that the tables are drawn from, taken at one moment.
 pub struct View<'a> {
     pub snapshot: &'a Snapshot,
     pub config: &'a Config,
     pub recent: &'a Recent,
+    /// The audit's, where there is one.
+    pub log: Option<&'a Figures>,
 }
 
 impl View<'_> {
@@ -36,6 +40,8 @@ impl View<'_> {
             Topic::Databases => self.config.databases.values().map(|database| self.database(database)).collect(),
             Topic::Users => self.config.users.values().map(|user| self.user(user)).collect(),
             Topic::Tenants => self.config.tenants.values().map(|tenant| self.tenant(tenant)).collect(),
+            Topic::Rules => self.rules(),
+            Topic::Audit => show_audit::rows(self.log.zip(self.config.audit.as_deref())),
             Topic::Closes => {
                 self.snapshot.closes.iter().map(|(reason, n)| vec![Cell::word(reason), Cell::count(*n)]).collect()
             }
@@ -43,6 +49,18 @@ impl View<'_> {
             Topic::State => self.state(),
             Topic::Version => vec![vec![Cell::word(concat!("pgwarden ", env!("CARGO_PKG_VERSION")))]],
         }
+    }
+
+    /// Every rule, refusals or none; those of the rewriter only where they refused something.
+    fn rules(&self) -> Vec<Row> {
+        let refusals = &self.snapshot.refusals;
+        let count = |rule: &str| refusals.iter().find(|(known, _)| *known == rule).map_or(0, |(_, n)| *n);
+        let row = |rule, states, count, about| vec![Cell::word(rule), states, Cell::count(count), Cell::word(about)];
+        let known = RULES.iter().map(|(rule, states, about)| row(rule, Cell::word(states), count(rule), about));
+        let others = refusals.iter().filter(|(rule, _)| RULES.iter().all(|(known, ..)| known != rule));
+        let others =
+            others.map(|(rule, n)| row(rule, Cell::Null, *n, "statements that cannot be limited to one tenant"));
+        known.chain(others).collect()
     }
 
     fn servers(&self) -> Vec<Row> {
@@ -351,7 +369,8 @@ fn help() -> Vec<Row> {
         ("RESUME [database]", "end a PAUSE or KILL"),
         ("KILL_CLIENT id", "close one client, by its id in SHOW CLIENTS"),
         ("KILL [database]", "close all clients and servers, and pause until RESUME"),
-        ("SHUTDOWN", "let transactions end, then stop"),
+        ("DRAIN", "let no new client in, let transactions end, then stop"),
+        ("SHUTDOWN", "as DRAIN"),
     ];
     let commands = commands.map(|(command, about)| (command.to_owned(), "admin", about));
     let row =

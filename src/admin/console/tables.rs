@@ -59,6 +59,8 @@ pub enum Topic {
     Databases,
     Users,
     Tenants,
+    Rules,
+    Audit,
     Closes,
     Config,
     State,
@@ -66,7 +68,7 @@ pub enum Topic {
 }
 
 impl Topic {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Help,
         Self::Pools,
         Self::Clients,
@@ -79,6 +81,8 @@ impl Topic {
         Self::Databases,
         Self::Users,
         Self::Tenants,
+        Self::Rules,
+        Self::Audit,
         Self::Closes,
         Self::Config,
         Self::State,
@@ -99,6 +103,8 @@ impl Topic {
             Self::Databases => "DATABASES",
             Self::Users => "USERS",
             Self::Tenants => "TENANTS",
+            Self::Rules => "RULES",
+            Self::Audit => "AUDIT",
             Self::Closes => "CLOSES",
             Self::Config => "CONFIG",
             Self::State => "STATE",
@@ -121,6 +127,8 @@ impl Topic {
             Self::Databases => "the databases that clients can ask for",
             Self::Users => "the users that can log in",
             Self::Tenants => "the tenants, what they use, and how often they reached a limit",
+            Self::Rules => "the policy's rules, and how often each refused something",
+            Self::Audit => "the audit log: how far it is, what waits, where it is sent",
             Self::Closes => "how many clients ended, by reason",
             Self::Config => "the configuration in force, without its secrets",
             Self::State => "running, paused, draining",
@@ -182,6 +190,10 @@ impl Topic {
                 (Kind::Int8, "idle_in_transaction_time_limited rows_limited bytes_limited"),
                 (Kind::Text, "limits"),
             ]),
+            Self::Rules => {
+                columns(&[(Kind::Text, "rule sqlstate"), (Kind::Int8, "refusals"), (Kind::Text, "description")])
+            }
+            Self::Audit => columns(&[(Kind::Text, "key value")]),
             Self::Closes => columns(&[(Kind::Text, "reason"), (Kind::Int8, "count")]),
             Self::Config => columns(&[(Kind::Text, "key value default changeable")]),
             Self::State => columns(&[(Kind::Text, "key value")]),

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::admin::Control as _;
 use crate::admin::fake::Fake;
 use crate::admin::{Command, Service};
 
@@ -570,6 +571,60 @@ async fn psql_shows_what_is_configured() {
 }
 
 #[tokio::test]
+async fn psql_shows_how_the_audit_log_fares() {
+    check("SHOW AUDIT", expect![[r#"
+        key|value
+        state|failed
+        failing_since|2027-01-31 00:00:00 UTC
+        error|No space left on device
+        directory|/var/lib/pgwarden/audit
+        durability|strict
+        on_failure|block
+        records_appended|1000
+        records_written|990
+        records_synced|980
+        records_in_checkpoint|970
+        queue_bytes|4096
+        queue_bytes_max|8388608
+        syncs|2
+        sync_last_us|3000
+        sync_median_us|512
+        sync_p99_us|4055
+        writes|8
+        records_per_write|1: 4, 2: 3, 17-32: 1
+        bytes_written|500000
+        segments|3
+        segments_unshipped|1
+        checkpoints|9
+        checkpoint_size|970
+        checkpoint_root|CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
+        checkpoint_time|2027-01-31T00:00:00.000000Z
+        checkpoint_key|c74f20a3
+        failures|1
+        statements_refused|5
+        records_lost|0
+        copies_failed|2
+        copy /mnt/elsewhere|7 sent, 2 missed, failing: Permission denied
+        (31 rows)
+    "#]]).await;
+}
+
+#[tokio::test]
+async fn psql_shows_what_rules_refused() {
+    let (port, _) = listen(Access::Viewer).await;
+    let shown = psql(port, &["-A", "-c", "SHOW RULES"]).await;
+    assert_eq!(shown.lines().count(), crate::policy::RULES.len() + 3, "{shown}");
+    for line in [
+        "rule|sqlstate|refusals|description",
+        "function|42501|3|functions that are not known to be harmless and not listed",
+        "lock_mode|42501|0|LOCK in modes that stop other tenants",
+        "rewrite_sample||1|statements that cannot be limited to one tenant",
+    ] {
+        assert!(shown.contains(&format!("{line}\n")), "{line}:\n{shown}");
+    }
+}
+
+#[tokio::test]
 async fn psql_shows_the_configuration_without_secrets() {
     let (port, _) = listen(Access::Viewer).await;
     let shown = psql(port, &["-A", "-c", "SHOW CONFIG"]).await;
@@ -605,6 +660,26 @@ async fn psql_shows_the_configuration_without_secrets() {
         log.format|auto|auto|no
         log.connections|true|true|yes
         log.disconnections|true|true|yes
+        audit.directory|/var/lib/pgwarden/audit||no
+        audit.origin|||no
+        audit.durability|strict|group|no
+        audit.on_failure|block|block|no
+        audit.key_file|<secret>||no
+        audit.next_key_file|||no
+        audit.segment_size|256MiB|256MiB|no
+        audit.segment_age|1d|1d|no
+        audit.retention_age|0s|0s|no
+        audit.retention_size|||no
+        audit.shipped|marker|marker|no
+        audit.checkpoint_interval|1s|1s|no
+        audit.checkpoint_records|50000|50000|no
+        audit.checkpoint_copies|/mnt/elsewhere||no
+        audit.queue_size|8MiB|8MiB|no
+        audit.parameters|omit|omit|no
+        audit.columns_omit|||no
+        audit.columns_hash|||no
+        audit.columns_clear|||no
+        audit.hash_key_file|||no
         shards.main.primary.host|127.0.0.1||yes
         shards.main.primary.port|5432|5432|yes
         shards.main.primary.tls|prefer|prefer|yes
@@ -665,7 +740,7 @@ async fn psql_shows_the_configuration_without_secrets() {
         users.reports.pool.prepared_max|256|256|yes
         users.reports.pool.login_retry_min|250ms|250ms|yes
         users.reports.pool.login_retry_max|10s|10s|yes
-        (89 rows)
+        (109 rows)
     "#]]
     .assert_eq(&shown);
 }
@@ -688,6 +763,8 @@ async fn psql_shows_help_and_hints_at_it() {
             SHOW DATABASES|viewer|the databases that clients can ask for
             SHOW USERS|viewer|the users that can log in
             SHOW TENANTS|viewer|the tenants, what they use, and how often they reached a limit
+            SHOW RULES|viewer|the policy's rules, and how often each refused something
+            SHOW AUDIT|viewer|the audit log: how far it is, what waits, where it is sent
             SHOW CLOSES|viewer|how many clients ended, by reason
             SHOW CONFIG|viewer|the configuration in force, without its secrets
             SHOW STATE|viewer|running, paused, draining
@@ -697,8 +774,9 @@ async fn psql_shows_help_and_hints_at_it() {
             RESUME [database]|admin|end a PAUSE or KILL
             KILL_CLIENT id|admin|close one client, by its id in SHOW CLIENTS
             KILL [database]|admin|close all clients and servers, and pause until RESUME
-            SHUTDOWN|admin|let transactions end, then stop
-            (22 rows)
+            DRAIN|admin|let no new client in, let transactions end, then stop
+            SHUTDOWN|admin|as DRAIN
+            (25 rows)
         "#]],
     )
     .await;
@@ -718,7 +796,8 @@ async fn every_topic_has_a_cell_for_each_column() {
     let service = Service::new(fake.clone());
     let snapshot = fake.snapshot.lock().unwrap().clone();
     let recent = service.history.recent(&snapshot);
-    let view = View { snapshot: &snapshot, config: &fake.config, recent: &recent };
+    let log = fake.log();
+    let view = View { snapshot: &snapshot, config: &fake.config, recent: &recent, log: log.as_ref() };
     for topic in tables::Topic::ALL {
         let (columns, rows) = (topic.columns(), view.rows(topic));
         assert!(!rows.is_empty(), "{topic:?}");
