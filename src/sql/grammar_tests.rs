@@ -222,7 +222,7 @@ fn queries_name_what_they_touch() {
             lock table t in share mode
                 Lock Write <t:Lock> (plain writes)
             comment on table t is 'x'
-                Comment Write (plain writes)
+                Comment Write <t:Define> (plain writes)
             alter table t add column c int default f()
                 Alter Write <t:Define> f() UnknownFunction (unknown_function writes)
             create table t (id int default nextval('s'), p int references parent)
@@ -1002,9 +1002,9 @@ fn definitions_have_coarse_kinds() {
             revoke select on t from x
                 Grant Write <t:Define> (plain writes)
             security label on table t is 'x'
-                SecurityLabel Write (plain writes)
+                SecurityLabel Write <t:Define> (plain writes)
             comment on column t.c is 'x'
-                Comment Write (plain writes)
+                Comment Write <t:Define> (plain writes)
         "#]],
     );
 }

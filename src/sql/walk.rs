@@ -132,7 +132,9 @@ impl<'a> Walk<'a> {
                 self.found.writes = true;
                 self.children(Item { usage: RelationUsage::Define, ..item });
             }
-            Tree::DropStmt(drop) => self.dropped(drop, item),
+            Tree::DropStmt(drop) => self.objects(drop.remove_type, drop.objects.iter(), item),
+            Tree::CommentStmt(comment) => self.objects(comment.objtype, comment.object.as_deref().into_iter(), item),
+            Tree::SecLabelStmt(label) => self.objects(label.objtype, label.object.as_deref().into_iter(), item),
             // The names in FOR UPDATE OF are aliases of what FROM has.
             Tree::LockingClause(_) => {}
             Tree::ExplainStmt(explain) if !kinds::explain_runs(explain) && item.run == Run::Now => {
@@ -331,20 +333,23 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// DROP names relations by lists of strings.
-    fn dropped(&mut self, drop: &'a protobuf::DropStmt, item: Item<'a>) {
+    /// DROP, COMMENT and SECURITY LABEL name relations, and what belongs to one, by lists of strings.
+    fn objects<'o>(&mut self, kind: i32, objects: impl Iterator<Item = &'o Node>, item: Item<'a>) {
         use protobuf::ObjectType::*;
-        let of_relations = matches!(
-            protobuf::ObjectType::try_from(drop.remove_type),
-            Ok(ObjectTable | ObjectView | ObjectMatview | ObjectSequence | ObjectIndex | ObjectForeignTable)
-        );
-        for object in drop.objects.iter().filter(|_| of_relations) {
-            let Some(NodeEnum::List(list)) = &object.node else { continue };
-            let mut names = list.items.iter().rev().filter_map(text_of);
-            let Some(name) = names.next() else { continue };
-            let schema = names.next().map(str::to_string);
-            let relation = Relation { schema, name: name.to_string(), usage: RelationUsage::Define };
-            self.found.relations.push((-1, relation));
+        let behind = match protobuf::ObjectType::try_from(kind) {
+            Ok(ObjectTable | ObjectView | ObjectMatview | ObjectSequence | ObjectIndex | ObjectForeignTable) => Some(0),
+            Ok(ObjectColumn | ObjectTabconstraint | ObjectTrigger | ObjectRule | ObjectPolicy) => Some(1),
+            Ok(_) | Err(_) => None,
+        };
+        if let Some(behind) = behind {
+            for object in objects {
+                let Some(NodeEnum::List(list)) = &object.node else { continue };
+                let mut names = list.items.iter().rev().skip(behind).filter_map(text_of);
+                let Some(name) = names.next() else { continue };
+                let schema = names.next().map(str::to_string);
+                let relation = Relation { schema, name: name.to_string(), usage: RelationUsage::Define };
+                self.found.relations.push((-1, relation));
+            }
         }
         self.children(item);
     }

@@ -25,7 +25,7 @@ const RELATIONS: [&str; 17] = [
 ];
 
 /// Expressions that are closed: functions by every spelling, settings by every route, names in literals, operators, types.
-const EXPRESSIONS: [&str; 44] = [
+const EXPRESSIONS: [&str; 47] = [
     "pg_read_file('x')",
     "pg_catalog.pg_read_file('x')",
     "PG_Catalog.\"pg_read_file\"('x')",
@@ -40,6 +40,9 @@ const EXPRESSIONS: [&str; 44] = [
     "evil() WITHIN GROUP (ORDER BY 1)",
     "(row(1)).pg_stat_get_activity",
     "('pgwarden.turn'::text).currval",
+    "('select 1'::text).crosstab2",
+    "('dbname=lab'::text).dblink_connect",
+    "(('t' || '')::text).pgrowlocks",
     "query_to_xml('select 1', true, true, '')",
     "pg_terminate_backend(1)",
     "pg_advisory_lock(1)",
