@@ -4,6 +4,8 @@
 //! SCRAM. Nothing of it outlives its owner: dropping the `Cluster`, or the death of the owning process in any way, stops the
 //! server and removes the directory (a guardian, a small shell child, waits for the end of a pipe that only the owner holds).
 //!
+//! A [`Cluster::standby`] of a cluster streams from it and takes reads only.
+//!
 //! Invariants: never touches a server, socket or directory that it did not make; durability is off, so never use it for data
 //! that matters; blocking calls only, no runtime. As root the server runs as `postgres` or `nobody`, for it refuses root.
 
@@ -45,6 +47,8 @@ pub enum ClusterError {
     Start { log: String },
     #[error("the server did not stop in time")]
     Stop,
+    #[error("the standby does not follow its primary:\n{log}")]
+    Behind { log: String },
     #[error("the server is not running")]
     NotRunning,
 }
@@ -70,6 +74,7 @@ pub struct Builder {
     hba: Option<String>,
     settings: Vec<(String, String)>,
     tls: Option<Certificate>,
+    installation: Option<PathBuf>,
 }
 
 /// PEM files, copied into the cluster.
@@ -111,24 +116,20 @@ impl Builder {
         self
     }
 
+    /// The server of this installation (a directory with `bin`, `lib` and `share`) in place of the one that is found. It need
+    /// not have clients: those are the ones that are found.
+    pub fn installation(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.installation = Some(directory.into());
+        self
+    }
+
     /// Makes the cluster and starts it; returns once it takes connections.
     pub fn start(self) -> Result<Cluster, ClusterError> {
-        let tools = Tools::find()?;
-        let scratch = Scratch::new(&tools)?;
-        let password = copy_template(&tools, &scratch)?;
+        let (tools, password, scratch) = from_template(self.installation.as_deref())?;
         let mut cluster = Cluster { tools, port: 0, password, server: None, paused: false, scratch };
         cluster.configure(&self)?;
-        let mut tries = 5;
-        loop {
-            cluster.take_port()?;
-            tries -= 1;
-            match cluster.start() {
-                // Another process may take the port between our probe and the server's bind.
-                Err(ClusterError::Start { log }) if tries > 0 && log.contains("Address already in use") => continue,
-                Err(error) => return Err(error),
-                Ok(()) => return Ok(cluster),
-            }
-        }
+        cluster.start_on_a_free_port()?;
+        Ok(cluster)
     }
 }
 
@@ -169,7 +170,8 @@ impl Cluster {
 
     /// The path of one of this version's programs (`psql`, `pgbench` ...).
     pub fn program(&self, name: &str) -> PathBuf {
-        self.tools.bin.join(name)
+        let own = self.tools.bin.join(name);
+        if own.is_file() { own } else { self.tools.clients.join(name) }
     }
 
     /// Major version.
@@ -200,6 +202,53 @@ impl Cluster {
             .map_err(io_error("run psql"))?;
         let output = checked("psql", output)?;
         Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    }
+
+    /// A hot standby that streams from this server, which is restarted for it: what is copied is at rest.
+    pub fn standby(&mut self) -> Result<Self, ClusterError> {
+        self.stop(Shutdown::Fast)?;
+        let tools = self.tools.clone();
+        let scratch = Scratch::new(&tools)?;
+        copy(&tools, &self.data_dir(), &scratch.dir.join("data"))?;
+        self.start()?;
+        let password = self.password.clone();
+        let standby = Self { tools, port: 0, password, server: None, paused: false, scratch };
+        let primary = format!("host=127.0.0.1 port={} user={SUPERUSER} password={}", self.port, self.password);
+        let more =
+            format!("unix_socket_directories = '{}'\nprimary_conninfo = '{primary}'\n", standby.socket_dir().display());
+        let conf = standby.data_dir().join("postgresql.conf");
+        let text = fs::read_to_string(&conf).map_err(io_error("read the settings"))?;
+        standby.scratch.write(&conf, (text + &more).as_bytes(), &standby.tools)?;
+        standby.scratch.write(&standby.data_dir().join("standby.signal"), b"", &standby.tools)?;
+        let mut standby = standby;
+        standby.start_on_a_free_port()?;
+        Ok(standby)
+    }
+
+    /// Waits until this standby has replayed what its primary has written up to now.
+    pub fn catch_up(&self, primary: &Self) -> Result<(), ClusterError> {
+        let written = primary.psql("postgres", "select pg_current_wal_insert_lsn()")?;
+        let deadline = Instant::now() + PATIENCE;
+        while self.psql("postgres", &format!("select pg_last_wal_replay_lsn() >= '{written}'"))? != "t" {
+            if Instant::now() > deadline {
+                return Err(ClusterError::Behind { log: self.log() });
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    fn start_on_a_free_port(&mut self) -> Result<(), ClusterError> {
+        let mut tries = 5;
+        loop {
+            self.take_port()?;
+            tries -= 1;
+            match self.start() {
+                // Another process may take the port between our probe and the server's bind.
+                Err(ClusterError::Start { log }) if tries > 0 && log.contains("Address already in use") => continue,
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Starts a stopped server, on the same port.
@@ -293,7 +342,7 @@ impl Cluster {
         loop {
             let status = fs::read_to_string(self.data_dir().join("postmaster.pid")).unwrap_or_default();
             let mine = status.lines().next().and_then(|line| line.parse().ok()) == self.pid();
-            let ready = status.lines().nth(7).is_some_and(|line| line.trim() == "ready");
+            let ready = status.lines().nth(7).is_some_and(|line| matches!(line.trim(), "ready" | "standby"));
             if mine && ready && TcpStream::connect(self.address()).is_ok() {
                 return Ok(());
             }
@@ -385,6 +434,8 @@ impl Drop for Cluster {
 #[derive(Debug, Clone)]
 struct Tools {
     bin: PathBuf,
+    /// Where `psql` is.
+    clients: PathBuf,
     version: u32,
     /// Only where we are root.
     run_as: Option<(u32, u32)>,
@@ -401,11 +452,19 @@ impl Tools {
             if ["postgres", "initdb", "psql"].iter().all(|program| bin.join(program).is_file())
                 && let Some(version) = major_version(&bin.join("postgres")).filter(|version| *version >= VERSION_MIN)
             {
-                return Ok(Self { bin: bin.clone(), version, run_as });
+                return Ok(Self { bin: bin.clone(), clients: bin.clone(), version, run_as });
             }
         }
         let looked = places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ");
         Err(ClusterError::NoBinaries { looked })
+    }
+
+    /// With the server of an installation.
+    fn of(self, installation: &Path) -> Result<Self, ClusterError> {
+        let bin = installation.join("bin");
+        let version = major_version(&bin.join("postgres")).filter(|version| *version >= VERSION_MIN);
+        let version = version.ok_or_else(|| ClusterError::NoBinaries { looked: bin.display().to_string() })?;
+        Ok(Self { bin, version, ..self })
     }
 
     /// A command of this version, as the server's user, with an environment that changes nothing.
@@ -450,30 +509,53 @@ fn checked(program: &str, output: Output) -> Result<Output, ClusterError> {
 /// A fresh data directory that this process has initialised once; clusters start as copies of it.
 #[derive(Debug)]
 struct Template {
+    installation: Option<PathBuf>,
+    tools: Tools,
     password: String,
     scratch: Scratch,
 }
 
-static TEMPLATE: Mutex<Option<Template>> = Mutex::new(None);
+static TEMPLATES: Mutex<Vec<Template>> = Mutex::new(Vec::new());
 
-/// Fills the scratch directory's `data`; the superuser's password.
-fn copy_template(tools: &Tools, scratch: &Scratch) -> Result<String, ClusterError> {
-    let mut template = TEMPLATE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    if template.is_none() {
-        *template = Some(initdb(tools)?);
-    }
-    let template = template.as_ref().expect("it was just made");
-    let mut copy = tools.command_at("cp");
-    copy.arg("-a").arg(template.scratch.dir.join("data")).arg(scratch.dir.join("data")).stdin(Stdio::null());
-    checked("cp", copy.output().map_err(io_error("run cp"))?)?;
-    Ok(template.password.clone())
+/// What runs it, the superuser's password, and a directory with `data` in it.
+fn from_template(installation: Option<&Path>) -> Result<(Tools, String, Scratch), ClusterError> {
+    let mut templates = TEMPLATES.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let known = templates.iter().position(|template| template.installation.as_deref() == installation);
+    let index = match known {
+        Some(index) => index,
+        None => {
+            templates.push(initdb(installation)?);
+            templates.len() - 1
+        }
+    };
+    let template = &templates[index];
+    let scratch = Scratch::new(&template.tools)?;
+    copy(&template.tools, &template.scratch.dir.join("data"), &scratch.dir.join("data"))?;
+    Ok((template.tools.clone(), template.password.clone(), scratch))
 }
 
-fn initdb(tools: &Tools) -> Result<Template, ClusterError> {
-    let scratch = Scratch::new(tools)?;
+fn copy(tools: &Tools, from: &Path, to: &Path) -> Result<(), ClusterError> {
+    let mut copy = tools.command_at("cp");
+    copy.arg("-a").arg(from).arg(to).stdin(Stdio::null());
+    checked("cp", copy.output().map_err(io_error("run cp"))?).map(drop)
+}
+
+fn initdb(installation: Option<&Path>) -> Result<Template, ClusterError> {
+    let mut tools = Tools::find()?;
+    let scratch = Scratch::new(&tools)?;
+    if let Some(installation) = installation {
+        // Where we are root, the server's user may have no way into our directories.
+        let within = if tools.run_as.is_some() { scratch.dir.join("installation") } else { installation.to_owned() };
+        if within != installation {
+            let mut copy = Command::new("cp");
+            copy.arg("-r").arg("-P").arg(installation).arg(&within).stdin(Stdio::null());
+            checked("cp", copy.output().map_err(io_error("run cp"))?)?;
+        }
+        tools = tools.of(&within)?;
+    }
     let password: String = hexadecimal(&rand::rng().random::<[u8; 16]>());
     let file = scratch.dir.join("password");
-    scratch.write(&file, password.as_bytes(), tools)?;
+    scratch.write(&file, password.as_bytes(), &tools)?;
     let mut command = tools.command("initdb");
     command
         .args(["--no-sync", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", "-U", SUPERUSER])
@@ -482,7 +564,7 @@ fn initdb(tools: &Tools) -> Result<Template, ClusterError> {
         .arg(scratch.dir.join("data"))
         .stdin(Stdio::null());
     checked("initdb", command.output().map_err(io_error("run initdb"))?)?;
-    Ok(Template { password, scratch })
+    Ok(Template { installation: installation.map(Path::to_owned), tools, password, scratch })
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
@@ -630,6 +712,16 @@ mod tests {
             assert!(Instant::now() < deadline, "{dir} or process {pid} is still there");
             thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    #[test]
+    fn a_standby_follows_and_is_read_only() {
+        let mut primary = Cluster::builder().start().expect("start");
+        let standby = primary.standby().expect("a standby");
+        primary.psql("postgres", "create table t as select 7 as x").expect("write");
+        standby.catch_up(&primary).expect("follow");
+        assert_eq!(standby.psql("postgres", "select x from t").expect("query"), "7");
+        assert!(standby.psql("postgres", "delete from t").is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::stand::{Context, Stand, said};
-use crate::kit::{cluster, sql};
+use crate::kit::{Server, cluster, sql};
 
 /// Tables of every kind, and the careless grants of a database that was never protected.
 pub const SAMPLE: &str = "
@@ -45,7 +45,11 @@ pub fn keys(key_type: &str) -> (&'static str, &'static str) {
 }
 
 pub fn sample(context: Context, key_type: &'static str) -> Stand {
-    Stand::new(context, key_type, &format!("{SAMPLE}{}", rows(key_type)))
+    sample_on(Server::Installed, context, key_type)
+}
+
+pub fn sample_on(server: Server, context: Context, key_type: &'static str) -> Stand {
+    Stand::on(server, context, key_type, &format!("{SAMPLE}{}", rows(key_type)))
 }
 
 /// `pg_dump -s`, privileges of built-ins included, without what changes by itself.

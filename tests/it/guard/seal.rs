@@ -1,13 +1,14 @@
 //! Attacks on the sealed context with nothing in the way: sessions straight to the server, as the role all tenants share.
 
-use super::protect::{keys, sample};
+use super::protect::{keys, sample_on};
 use super::stand::{Context, KEY, Session, Stand, key};
+use crate::kit::Server;
 
 const EVERYTHING: &str = "select email from invoices union all select what from lines union all select what from events \
                           union all select email from v_invoices union all select email from v_nested";
 
-fn protected(key_type: &'static str) -> Stand {
-    let stand = sample(Context::Sealed, key_type);
+fn protected(server: Server, key_type: &'static str) -> Stand {
+    let stand = sample_on(server, Context::Sealed, key_type);
     stand.protect(&["--apply"]);
     stand
 }
@@ -22,7 +23,13 @@ fn sees_nothing_foreign(session: &mut Session, after: &str) {
 
 #[test]
 fn a_token_is_good_for_one_tenant_one_turn_one_session_and_one_key() {
-    let stand = protected("bigint");
+    for server in Server::BOTH {
+        tokens_are_good_once(server);
+    }
+}
+
+fn tokens_are_good_once(server: Server) {
+    let stand = protected(server, "bigint");
     let mut session = stand.app();
     let good = key(1, KEY);
     let nonce = session.hello();
@@ -53,7 +60,13 @@ fn a_token_is_good_for_one_tenant_one_turn_one_session_and_one_key() {
 
 #[test]
 fn an_enter_that_fails_leaves_nobody() {
-    let stand = protected("bigint");
+    for server in Server::BOTH {
+        failed_enters_leave_nobody(server);
+    }
+}
+
+fn failed_enters_leave_nobody(server: Server) {
+    let stand = protected(server, "bigint");
     let mut session = stand.app();
     for arguments in [
         "null, null, null, null",
@@ -75,8 +88,14 @@ fn an_enter_that_fails_leaves_nobody() {
 
 #[test]
 fn no_statement_of_a_tenant_changes_its_context() {
+    for server in Server::BOTH {
+        attacks_fail(server);
+    }
+}
+
+fn attacks_fail(server: Server) {
     for key_type in ["bigint", "uuid", "text"] {
-        let stand = protected(key_type);
+        let stand = protected(server, key_type);
         let (one, _) = keys(key_type);
         let mut session = stand.app();
         for attack in ATTACKS {
@@ -143,7 +162,13 @@ const ATTACKS: [&str; 46] = [
 
 #[test]
 fn keys_rotate_and_the_plan_says_nothing_of_them() {
-    let stand = protected("bigint");
+    for server in Server::BOTH {
+        keys_rotate(server);
+    }
+}
+
+fn keys_rotate(server: Server) {
+    let stand = protected(server, "bigint");
     let new = KEY.replace("00", "fe");
     let mut session = stand.app();
     stand.write_keys(&format!("2:{new}\n1:{KEY}\n"));

@@ -8,7 +8,7 @@ use pgwarden::guard::seal;
 use pgwarden::seal::{Sealer, Session as Bound};
 use pgwarden::tenant::{KeyType, TenantKey};
 
-use crate::kit::{Account, Config, Database, Login, Wire, cluster, database, sql, unique};
+use crate::kit::{Account, Config, Database, Login, Server, Wire, unique};
 
 pub const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
@@ -20,6 +20,7 @@ pub enum Context {
 }
 
 pub struct Stand {
+    pub server: Server,
     pub database: Database,
     /// The role that tenants share; `protect` makes it.
     pub app: Account,
@@ -32,17 +33,21 @@ pub struct Stand {
 impl Stand {
     /// A database owned by an ordinary role, filled by this script as that role (`{key}` is the type of the tenants' keys).
     pub fn new(context: Context, key_type: &'static str, schema: &str) -> Self {
+        Self::on(Server::Installed, context, key_type, schema)
+    }
+
+    pub fn on(server: Server, context: Context, key_type: &'static str, schema: &str) -> Self {
         // Holds the cluster-wide owner's role, so that undoing one database's wall does not race with another test's making.
         let keep = "do $$ begin create role pgwarden_owner nologin noinherit; exception when duplicate_object or unique_violation then null; end $$";
-        sql("postgres", keep);
-        let database = database();
+        server.sql("postgres", keep);
+        let database = server.database();
         let app = Account { name: unique("app"), password: unique("secret") };
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("seal.keys"), format!("1:{KEY}\n")).expect("write the key");
         use std::os::unix::fs::PermissionsExt as _;
         let mode = std::fs::Permissions::from_mode(0o600);
         std::fs::set_permissions(directory.path().join("seal.keys"), mode).expect("set the mode");
-        let stand = Self { database, app, context, key_type, directory, more: Vec::new() };
+        let stand = Self { server, database, app, context, key_type, directory, more: Vec::new() };
         stand.superuser(&format!(
             "alter schema public owner to {0}; set role {0}; {1}",
             stand.database.owner.name,
@@ -53,7 +58,7 @@ impl Stand {
 
     /// Runs a script as the superuser in this database.
     pub fn superuser(&self, script: &str) -> String {
-        sql(&self.database.name, script)
+        self.server.sql(&self.database.name, script)
     }
 
     pub fn write_keys(&self, text: &str) {
@@ -62,7 +67,7 @@ impl Stand {
 
     pub fn config(&self) -> PathBuf {
         let at = |key: &str| format!("databases.d.tenancy.{key}");
-        let mut config = Config::for_cluster(cluster())
+        let mut config = Config::for_cluster(self.server.cluster())
             .database("d")
             .set("databases.d.server_database", self.database.name.as_str())
             .set(&at("key_type"), self.key_type)
@@ -89,7 +94,7 @@ impl Stand {
         let config = self.config();
         let mut command = Command::new(env!("CARGO_BIN_EXE_pgwarden"));
         command.arg(arguments[0]).arg("--config").arg(config).args(["--database", "d"]).args(&arguments[1..]);
-        command.env("PGPASSWORD", cluster().password()).output().expect("run pgwarden")
+        command.env("PGPASSWORD", self.server.cluster().password()).output().expect("run pgwarden")
     }
 
     /// `protect` as the superuser; what it printed. Fails the test where it fails.
@@ -104,7 +109,8 @@ impl Stand {
 
     /// A session as the shared role.
     pub fn app(&self) -> Session {
-        let login = Login::new(cluster().address(), &self.app.name, &self.app.password, &self.database.name);
+        let login =
+            Login::new(self.server.cluster().address(), &self.app.name, &self.app.password, &self.database.name);
         Session { wire: login.connect(), turn: 0 }
     }
 }

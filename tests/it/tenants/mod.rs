@@ -6,7 +6,7 @@ mod walls;
 
 use std::net::SocketAddr;
 
-use crate::kit::{self, Config, Proxy};
+use crate::kit::{self, Config, Proxy, Server};
 use crate::talk::{Talk, startup};
 
 /// How the database learns whose rows a session may see.
@@ -18,6 +18,11 @@ pub enum Context {
 
 impl Context {
     pub const BOTH: [Self; 2] = [Self::Sealed, Self::Setting];
+
+    /// Each way, on each server.
+    pub fn everywhere() -> impl Iterator<Item = (Server, Self)> {
+        Server::BOTH.into_iter().flat_map(|server| Self::BOTH.map(|context| (server, context)))
+    }
 }
 
 /// Whether the database itself keeps tenants apart.
@@ -31,6 +36,7 @@ enum Wall {
 /// A database with shared tables, the tenants `acme` (1) and `globex` (2), each with a user of its name, `boss` of both, and a
 /// proxy before it.
 pub struct Stage {
+    server: Server,
     pub database: kit::Database,
     pub proxy: Proxy,
     /// Read again at each reload.
@@ -60,14 +66,19 @@ impl Stage {
 
     #[track_caller]
     fn built(context: Context, size: i64, wall: Wall, change: impl FnOnce(Config) -> Config) -> Self {
-        let database = kit::database();
-        let shared = kit::role();
-        kit::sql(&database.name, &format!("SET ROLE {}; {TABLES}", database.owner.name));
+        Self::on(Server::Installed, context, size, wall, change)
+    }
+
+    #[track_caller]
+    fn on(server: Server, context: Context, size: i64, wall: Wall, change: impl FnOnce(Config) -> Config) -> Self {
+        let database = server.database();
+        let shared = server.role();
+        server.sql(&database.name, &format!("SET ROLE {}; {TABLES}", database.owner.name));
         let keys = tempfile::Builder::new().prefix("pgwarden-keys").tempdir().expect("a directory");
         let file = keys.path().join("seal.keys");
         std::fs::write(&file, format!("1:{KEY}\n")).expect("a file of keys");
         let tenancy = format!("databases.{}.tenancy", database.name);
-        let mut config = Config::for_cluster(kit::cluster())
+        let mut config = Config::for_cluster(server.cluster())
             .set("pool.size", size)
             .database(&database.name)
             .set(&format!("{tenancy}.server_user"), shared.name.as_str())
@@ -88,13 +99,13 @@ impl Stage {
         config = config.set("users.boss.all_tenants", true).set("users.boss.danger_trust", true);
         let config = change(config);
         match wall {
-            Wall::Protected => protect(&config, &database),
+            Wall::Protected => protect(server, &config, &database),
             Wall::Absent => {
-                kit::sql(&database.name, &format!("GRANT ALL ON ALL TABLES IN SCHEMA public TO {}", shared.name));
+                server.sql(&database.name, &format!("GRANT ALL ON ALL TABLES IN SCHEMA public TO {}", shared.name));
             }
         }
         let proxy = Proxy::start(config);
-        Self { database, proxy, _keys: keys }
+        Self { server, database, proxy, _keys: keys }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -120,11 +131,11 @@ impl Stage {
 
 /// Makes the database safe, as the README says.
 #[track_caller]
-fn protect(config: &Config, database: &kit::Database) {
+fn protect(server: Server, config: &Config, database: &kit::Database) {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("pgwarden.toml");
     std::fs::write(&file, config.0.to_string()).expect("a configuration file");
-    let cluster = kit::cluster();
+    let cluster = server.cluster();
     let (user, password, address) = (cluster.superuser(), cluster.password(), cluster.address());
     let dsn = format!("postgresql://{user}:{password}@{address}/{}", database.name);
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_pgwarden"))
