@@ -11,3 +11,5 @@ mod crash;
 mod faults;
 #[path = "log/seen.rs"]
 mod seen;
+#[path = "log/sink.rs"]
+mod sink;

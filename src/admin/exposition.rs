@@ -417,6 +417,7 @@ mod tests {
             ("pgwarden_audit_sync_seconds_count".to_owned(), 2.0),
             ("pgwarden_audit_write_records_bucket{le=\"2\"}".to_owned(), 7.0),
             ("pgwarden_audit_write_records_bucket{le=\"+Inf\"}".to_owned(), 8.0),
+            ("pgwarden_audit_sink_behind_records{target=\"tls:collector.example.com:6514\"}".to_owned(), 80.0),
             ("pgwarden_audit_write_records_sum".to_owned(), 40.0),
             ("pgwarden_audit_copies_total{target=\"/mnt/elsewhere\",result=\"missed\"}".to_owned(), 2.0),
         ] {

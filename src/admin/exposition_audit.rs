@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use prometheus::proto::{self, Bucket, MetricType};
 
 use super::{Metric, Page, counter, flag, gauge, histogram, metric};
-use crate::audit::{Figures, State};
+use crate::audit::{Figures, SinkFigures, State};
 
 impl Page {
     pub(super) fn audit(&mut self, figures: &Figures) {
@@ -54,6 +54,29 @@ impl Page {
         });
         let copies = copies.collect();
         self.add(MetricType::COUNTER, "audit_copies_total", "Copies of checkpoints, by place.", copies);
+        self.sinks(figures);
+    }
+
+    fn sinks(&mut self, figures: &Figures) {
+        let mut each = |kind, name: &str, help: &str, make: &dyn Fn(&SinkFigures) -> u64| {
+            let metrics = figures.sinks.iter().map(|sink| {
+                let labels = [("target", &*sink.target)];
+                if kind == MetricType::COUNTER {
+                    counter(&labels, make(sink))
+                } else {
+                    gauge(&labels, make(sink) as f64)
+                }
+            });
+            let metrics = metrics.collect();
+            self.add(kind, name, help, metrics);
+        };
+        let (is, total) = (MetricType::GAUGE, MetricType::COUNTER);
+        each(is, "audit_sink_connected", "1 while the receiver is connected.", &|sink| sink.connected.into());
+        each(is, "audit_sink_behind_records", "Records on disk that it has not acknowledged.", &|sink| {
+            figures.synced.saturating_sub(sink.acknowledged)
+        });
+        each(total, "audit_sink_connects_total", "Connections to the receiver.", &|sink| sink.connects);
+        each(total, "audit_sink_failures_total", "Connections that failed or broke.", &|sink| sink.failures);
     }
 }
 

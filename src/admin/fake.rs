@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use super::{BoxFuture, Command, CommandError, Control};
-use crate::audit::{CopyFigures, Figures, Signed, State};
+use crate::audit::{CopyFigures, Figures, Signed, SinkFigures, State};
 use crate::chain::{Hash, KeyId, Time};
 use crate::config::*;
 use crate::metrics::*;
@@ -109,6 +109,15 @@ fn figures() -> Figures {
             missed: 2,
             error: Some("Permission denied".into()),
         }],
+        sinks: vec![SinkFigures {
+            target: "tls:collector.example.com:6514".into(),
+            connected: true,
+            sent: 980,
+            acknowledged: 900,
+            connects: 3,
+            failures: 2,
+            error: None,
+        }],
         unshipped: 1,
     }
 }
@@ -128,11 +137,14 @@ fn audit() -> Audit {
         shipped: Shipped::Marker,
         checkpoint_interval: Duration::from_secs(1),
         checkpoint_records: 50_000,
+        sinks: Vec::new(),
+        sinks_ca: None,
         checkpoint_copies: vec![CopyTo::Directory("/mnt/elsewhere".into())],
         queue_size: 8 << 20,
         parameters: Values::Omit,
         columns: Default::default(),
         hash_key: None,
+        raw_text_keys: None,
     }
 }
 

@@ -59,6 +59,15 @@ impl AuditLog {
             state: format!("{} sent, {} missed", copy.sent, copy.missed),
             error: copy.error.as_ref().map(ToString::to_string),
         });
+        let sinks = figures.sinks.iter().map(|sink| Place {
+            what: "records",
+            target: sink.target.to_string(),
+            state: match (sink.connected, figures.synced.saturating_sub(sink.acknowledged)) {
+                (true, behind) => format!("connected, {behind} behind"),
+                (false, behind) => format!("not connected, {behind} behind"),
+            },
+            error: sink.error.as_ref().map(ToString::to_string),
+        });
         Self {
             state: state_word(&figures.state),
             error,
@@ -81,7 +90,7 @@ impl AuditLog {
             }),
             refused: figures.refused,
             lost: figures.lost,
-            places: copies.collect(),
+            places: copies.chain(sinks).collect(),
         }
     }
 }

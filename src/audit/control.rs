@@ -50,6 +50,15 @@ pub(super) enum Control {
         target: String,
         missed: u64,
     },
+    SinkFailed {
+        target: String,
+        error: String,
+    },
+    /// A receiver has all records below `next` again.
+    SinkRestored {
+        target: String,
+        next: u64,
+    },
 }
 
 impl Control {
@@ -92,6 +101,8 @@ impl Control {
             Self::CopyRestored { target, missed } => {
                 ("checkpoint_copy_restored", json!({"target": target, "missed": missed}))
             }
+            Self::SinkFailed { target, error } => ("sink_failed", json!({"target": target, "error": error})),
+            Self::SinkRestored { target, next } => ("sink_restored", json!({"target": target, "next": next})),
         }
     }
 }
@@ -178,6 +189,8 @@ mod tests {
             Control::SegmentDeleted { first: 1, records: 1, reason: "age" },
             Control::CopyFailed { target: text(), error: text() },
             Control::CopyRestored { target: text(), missed: 1 },
+            Control::SinkFailed { target: text(), error: text() },
+            Control::SinkRestored { target: text(), next: 1 },
         ];
         let records: Vec<Value> = records.iter().map(|control| written(1, control)).collect();
         documented::assert_documented(&records);

@@ -34,15 +34,41 @@ pub struct CopyFigures {
     pub error: Option<Arc<str>>,
 }
 
+/// How a receiver of all records fares.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SinkFigures {
+    /// As the configuration has it.
+    pub target: Arc<str>,
+    pub connected: bool,
+    /// The first record that it was not sent, and the first that it has not acknowledged.
+    pub sent: u64,
+    pub acknowledged: u64,
+    pub connects: u64,
+    pub failures: u64,
+    /// What went wrong last; absent once it has everything.
+    pub error: Option<Arc<str>>,
+}
+
 /// What is said here; part of what the log's threads share.
 #[derive(Default)]
 pub(super) struct Board {
+    /// Name of the log.
+    origin: Arc<str>,
     signed: Mutex<Option<Signed>>,
     sync_times: Mutex<Histogram>,
     copies: Mutex<Vec<Arc<Mutex<CopyFigures>>>>,
+    sinks: Mutex<Vec<Arc<Mutex<SinkFigures>>>>,
 }
 
 impl Board {
+    pub fn of(origin: &str) -> Self {
+        Self { origin: origin.into(), ..Self::default() }
+    }
+
+    pub fn origin(&self) -> &Arc<str> {
+        &self.origin
+    }
+
     pub fn sign(&self, signed: Signed) {
         *lock(&self.signed) = Some(signed);
     }
@@ -68,5 +94,21 @@ impl Board {
 
     pub fn copies(&self) -> Vec<CopyFigures> {
         lock(&self.copies).iter().map(|entry| lock(entry).clone()).collect()
+    }
+
+    /// As [`Board::add_copy`].
+    pub fn add_sink(&self, target: &str) -> Arc<Mutex<SinkFigures>> {
+        let entry = Arc::new(Mutex::new(SinkFigures { target: target.into(), ..SinkFigures::default() }));
+        lock(&self.sinks).push(entry.clone());
+        entry
+    }
+
+    pub fn sinks(&self) -> Vec<SinkFigures> {
+        lock(&self.sinks).iter().map(|entry| lock(entry).clone()).collect()
+    }
+
+    /// Records before which every receiver has all; what is not known yet nobody has.
+    pub fn acknowledged(&self) -> u64 {
+        lock(&self.sinks).iter().map(|entry| lock(entry).acknowledged).min().unwrap_or(u64::MAX)
     }
 }

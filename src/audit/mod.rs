@@ -7,10 +7,13 @@
 mod control;
 mod copies;
 mod figures;
+mod line;
 mod recover;
 mod retention;
 pub mod segment;
+mod sink;
 pub mod stream;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -27,7 +30,7 @@ use tokio::time::Instant;
 
 pub use control::RECORD_VERSION;
 pub use copies::COPIES;
-pub use figures::{CopyFigures, Signed};
+pub use figures::{CopyFigures, Signed, SinkFigures};
 pub use recover::{OpenError, TORN};
 pub use stream::{Figures, NotWritable, State, Stream};
 

@@ -72,6 +72,7 @@ impl Retention {
             Shipped::Unneeded => u64::MAX,
             Shipped::Marker => marker(log),
         };
+        let safe = safe.min(shared.board.acknowledged());
         let held = due.iter().filter(|(segment, _)| segment.end() > safe).count();
         shared.counts.unshipped.store(held as u64, Ordering::Release);
         if held > 0 && !self.warned {

@@ -18,8 +18,9 @@ use thiserror::Error;
 
 use super::control::{self, Control};
 use super::copies::Copies;
-use super::figures::{Board, CopyFigures, Signed};
+use super::figures::{Board, CopyFigures, Signed, SinkFigures};
 use super::recover::{self, OpenError};
+use super::sink::Sinks;
 use super::writer::Writer;
 use crate::config::{self, Durability};
 use crate::metrics::Histogram;
@@ -91,6 +92,7 @@ pub struct Figures {
     pub copies_failed: u64,
     /// By place.
     pub copies: Vec<CopyFigures>,
+    pub sinks: Vec<SinkFigures>,
     /// Finished segments that are due for deletion but not shipped.
     pub unshipped: u64,
 }
@@ -117,6 +119,7 @@ pub(super) struct Shared {
     /// Somebody waits for a record to be settled.
     wanted: AtomicBool,
     writer: Mutex<Option<JoinHandle<()>>>,
+    sinks: Mutex<Sinks>,
     thread: std::sync::OnceLock<Thread>,
     started: Instant,
 }
@@ -200,12 +203,13 @@ impl Stream {
             queue_max: config.queue_size,
             durability: config.durability,
             counts: Counts::default(),
-            board: Board::default(),
+            board: Board::of(&log.origin),
             failure: Mutex::new(None),
             waiters: Mutex::new(Waiters::default()),
             sleep: AtomicU8::new(AWAKE),
             wanted: AtomicBool::new(false),
             writer: Mutex::new(None),
+            sinks: Mutex::default(),
             thread: std::sync::OnceLock::new(),
             started: Instant::now(),
         });
@@ -222,6 +226,7 @@ impl Stream {
         let thread = thread::Builder::new().name("audit".to_owned());
         let handle = thread.spawn(move || writer.run()).map_err(OpenError::Thread)?;
         *lock(&shared.writer) = Some(handle);
+        *lock(&shared.sinks) = Sinks::start(config, &shared).map_err(OpenError::Thread)?;
         Ok(Self { shared })
     }
 
@@ -317,8 +322,14 @@ impl Stream {
             lost,
             copies_failed: load(&counts.copies_failed),
             copies: shared.board.copies(),
+            sinks: shared.board.sinks(),
             unshipped: load(&counts.unshipped),
         }
+    }
+
+    /// What the log calls itself.
+    pub fn origin(&self) -> &str {
+        self.shared.board.origin()
     }
 
     /// When the stream was opened: what `mono` counts from.
@@ -344,6 +355,7 @@ impl Stream {
         }
         let _ = handle.join();
         shared.wake_all();
+        lock(&shared.sinks).finish();
         let all = shared.lock_queue().next;
         let whole = shared.counts.synced.load(Ordering::Acquire) == all && lock(&shared.failure).is_none();
         if whole { Ok(()) } else { Err(NotWritable::Failed) }

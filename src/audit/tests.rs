@@ -30,11 +30,14 @@ fn config(directory: &Path) -> config::Audit {
         shipped: Shipped::Marker,
         checkpoint_interval: Duration::from_millis(20),
         checkpoint_records: 1000,
+        sinks: Vec::new(),
+        sinks_ca: None,
         checkpoint_copies: Vec::new(),
         queue_size: 1 << 20,
         parameters: Values::Omit,
         columns: Default::default(),
         hash_key: None,
+        raw_text_keys: None,
     }
 }
 

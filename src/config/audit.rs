@@ -1,6 +1,7 @@
 //! The audit stream as configured.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,6 +34,10 @@ pub struct Audit {
     pub checkpoint_interval: Duration,
     pub checkpoint_records: u64,
     pub checkpoint_copies: Vec<CopyTo>,
+    /// Receivers of all records.
+    pub sinks: Vec<SinkTo>,
+    /// Roots for those with TLS; absent: the public ones.
+    pub sinks_ca: Option<PathBuf>,
     /// Bytes of records that may wait for the writer.
     pub queue_size: usize,
     /// What a record says of parameters and literals whose column has no policy of its own.
@@ -41,6 +46,8 @@ pub struct Audit {
     pub columns: BTreeMap<Arc<str>, Values>,
     /// 64 hexadecimal digits; present where anything is hashed.
     pub hash_key: Option<Secret>,
+    /// Directory of the tenants' keys under which texts are kept; absent: they are not.
+    pub raw_text_keys: Option<PathBuf>,
 }
 
 /// What a record has survived when its client hears of the statement's end.
@@ -82,6 +89,33 @@ pub enum CopyTo {
     SyslogUnix(PathBuf),
     /// RFC 5424 over UDP.
     SyslogUdp(SocketAddr),
+}
+
+/// A receiver of records.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SinkTo {
+    Tcp {
+        host: Arc<str>,
+        port: u16,
+    },
+    /// The receiver's certificate is verified, its name included.
+    Tls {
+        host: Arc<str>,
+        port: u16,
+    },
+    Unix(PathBuf),
+}
+
+/// As the configuration has it.
+impl fmt::Display for SinkTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, host, port) = match self {
+            Self::Unix(path) => return write!(f, "unix:{}", path.display()),
+            Self::Tcp { host, port } => ("tcp", host, port),
+            Self::Tls { host, port } => ("tls", host, port),
+        };
+        if host.contains(':') { write!(f, "{scheme}:[{host}]:{port}") } else { write!(f, "{scheme}:{host}:{port}") }
+    }
 }
 
 /// What a record says of a value.

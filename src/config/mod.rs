@@ -26,7 +26,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 pub use account::{Account, Mismatch};
-pub use audit::{Audit, CopyTo, Durability, OnFailure, Shipped, Values};
+pub use audit::{Audit, CopyTo, Durability, OnFailure, Shipped, SinkTo, Values};
 use check::Checker;
 pub use problem::{Problem, Problems};
 use raw::RawConfig;

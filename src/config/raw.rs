@@ -10,7 +10,7 @@ use super::value::{ContextWord, IsolationWord, KeyText, RewriteWord};
 use super::value::{EnvName, FilePath, Host, Moment, Name, Size, Span, SpanOrZero, Verifier, WeakAuth, Whole};
 use super::{
     BaseRole, ClientTlsMode, CopyTo, Durability, LogFormat, LogLevel, OnFailure, PoolMode, Secret, ServerTlsMode,
-    SessionState, Shipped, TlsVersion, Values,
+    SessionState, Shipped, SinkTo, TlsVersion, Values,
 };
 use crate::tenant::KeyType;
 
@@ -180,6 +180,12 @@ section! {
         /// (`"/mnt/elsewhere"`), an endpoint that takes POST (`"https://example.com/checkpoints"`), a syslog daemon
         /// (`"syslog:/dev/log"` or, over UDP, `"syslog:10.0.0.5:514"`).
         checkpoint_copies: Vec<CopyTo> = "[]",
+        /// Receivers that get every record, in order and at least once, by the protocol in `docs/audit.md`:
+        /// `"tls:collector.example.com:6514"`, whose certificate is verified, `"tcp:10.0.0.5:6514"` in a private network,
+        /// `"unix:/run/collector.sock"`. What one of them has not acknowledged is not deleted, whatever `shipped` says.
+        sinks: Vec<SinkTo> = "[]",
+        /// Certificates in PEM that those with TLS must chain to. Absent: the public authorities.
+        sinks_ca: FilePath,
         /// Records that may wait for the disk, in bytes. When full, statements wait or fail as `on_failure` says.
         queue_size: Size<64, 1_048_576> = r#""8MiB""#,
         /// What records say of parameters: `"omit"` nothing but their types, `"hash"` a keyed hash, `"clear"` the value
@@ -193,6 +199,10 @@ section! {
         columns_clear: Vec<Column> = "[]",
         /// File of the key of the hashes: 64 hexadecimal digits. Required where anything is hashed.
         hash_key_file: FilePath,
+        /// Directory of the tenants' keys, which `pgwarden audit tenant-key` makes: under its tenant's key the text of a
+        /// statement is kept, literals and all, but never passwords, verifiers and card numbers. Without a key of its own
+        /// nothing of a tenant's texts is kept; without its key nobody reads them any more. Absent: none are kept.
+        raw_text_keys: FilePath,
     }
 }
 

@@ -14,7 +14,7 @@ use super::problem::{any_of, nearest, quoted};
 use super::read::{Mismatch, Scalar, valid_name};
 use super::{
     BaseRole, ClientTlsMode, CopyTo, Durability, LogFormat, LogLevel, OnFailure, Permit, PoolMode, Secret,
-    ServerTlsMode, SessionState, Shipped, TlsVersion, Values,
+    ServerTlsMode, SessionState, Shipped, SinkTo, TlsVersion, Values,
 };
 use crate::tenant::KeyType;
 
@@ -604,6 +604,44 @@ impl Scalar for CopyTo {
             return Ok(Self::Directory(PathBuf::from(text.as_ref())));
         }
         Err(Mismatch::note("paths are absolute here"))
+    }
+}
+
+impl Scalar for SinkTo {
+    fn accepts() -> String {
+        "tcp:HOST:PORT, tls:HOST:PORT or unix: with a path".to_owned()
+    }
+
+    fn example() -> &'static str {
+        r#""tls:collector.example.com:6514""#
+    }
+
+    fn parse(value: &DeValue<'_>) -> Result<Self, Mismatch> {
+        let DeValue::String(text) = value else { return Err(Mismatch::default()) };
+        if text.chars().any(|char| char.is_control() || char.is_whitespace()) {
+            return Err(Mismatch::default());
+        }
+        let (scheme, rest) = text.split_once(':').ok_or_else(Mismatch::default)?;
+        if scheme == "unix" {
+            let path = PathBuf::from(rest);
+            return if path.is_absolute() {
+                Ok(Self::Unix(path))
+            } else {
+                Err(Mismatch::note("paths are absolute here"))
+            };
+        }
+        let (host, port) = rest.rsplit_once(':').ok_or_else(|| Mismatch::note("a host and a port"))?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(|| Mismatch::note("a host and a port"))?;
+        if host.is_empty() || (bare.is_none() && host.contains(':')) {
+            return Err(Mismatch::note("IPv6 addresses go in brackets"));
+        }
+        let host = Arc::from(bare.unwrap_or(host));
+        match scheme {
+            "tcp" => Ok(Self::Tcp { host, port }),
+            "tls" => Ok(Self::Tls { host, port }),
+            _ => Err(Mismatch::default()),
+        }
     }
 }
 

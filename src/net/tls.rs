@@ -149,6 +149,19 @@ impl Acceptor {
     }
 }
 
+/// TLS towards a peer that is no PostgreSQL, whose certificate must be good for its name. `ca`: roots; the public ones
+/// without it.
+pub fn verifying(ca: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| TlsError::Config(error.to_string()))?;
+    let roots = match ca {
+        Some(path) => roots(path)?,
+        None => webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),
+    };
+    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+}
+
 /// TLS towards one server.
 #[derive(Debug, Clone)]
 pub struct Connector {

@@ -33,11 +33,14 @@ pub fn config(directory: PathBuf, durability: Durability) -> Audit {
         shipped: Shipped::Marker,
         checkpoint_interval: Duration::from_millis(15),
         checkpoint_records: 200,
+        sinks: Vec::new(),
+        sinks_ca: None,
         checkpoint_copies: Vec::new(),
         queue_size: 1 << 20,
         parameters: Values::Omit,
         columns: Default::default(),
         hash_key: None,
+        raw_text_keys: None,
     }
 }
 

@@ -83,11 +83,14 @@ fn open(base: &Path, durability: Durability) -> Result<(tempfile::TempDir, Strea
         shipped: Shipped::Marker,
         checkpoint_interval: Duration::from_secs(1),
         checkpoint_records: 50_000,
+        sinks: Vec::new(),
+        sinks_ca: None,
         checkpoint_copies: Vec::new(),
         queue_size: 8 << 20,
         parameters: Values::Omit,
         columns: Default::default(),
         hash_key: None,
+        raw_text_keys: None,
     })?;
     Ok((dir, stream))
 }

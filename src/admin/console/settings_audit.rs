@@ -1,5 +1,7 @@
 //! The part of `SHOW CONFIG` that is about the audit stream.
 
+use std::path::PathBuf;
+
 use super::{AT_START, List, REDACTED, joined, size, span};
 use crate::config::{Audit, CopyTo, Durability, OnFailure, Shipped, Values};
 
@@ -19,13 +21,17 @@ pub(super) fn audit_keys(list: &mut List, audit: &Audit) {
         checkpoint_interval,
         checkpoint_records,
         checkpoint_copies,
+        sinks,
+        sinks_ca,
         queue_size,
         parameters,
         columns,
         hash_key,
+        raw_text_keys,
     } = audit;
     let mut add = |key: &str, value: String| list.add("audit", key, AT_START, value);
     let bytes = |bytes: u64| size(usize::try_from(bytes).unwrap_or(usize::MAX));
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
     let secret = |there: bool| if there { REDACTED.to_owned() } else { String::new() };
     add("directory", directory.display().to_string());
     add("origin", origin.as_deref().unwrap_or_default().to_owned());
@@ -41,6 +47,8 @@ pub(super) fn audit_keys(list: &mut List, audit: &Audit) {
     add("checkpoint_interval", span(*checkpoint_interval));
     add("checkpoint_records", checkpoint_records.to_string());
     add("checkpoint_copies", joined(checkpoint_copies.iter().map(copy_text)));
+    add("sinks", joined(sinks));
+    add("sinks_ca", path(sinks_ca));
     add("queue_size", size(*queue_size));
     add("parameters", values_text(*parameters).to_owned());
     for (key, which) in
@@ -49,6 +57,7 @@ pub(super) fn audit_keys(list: &mut List, audit: &Audit) {
         add(key, joined(columns.iter().filter(|(_, values)| **values == which).map(|(name, _)| name)));
     }
     add("hash_key_file", secret(hash_key.is_some()));
+    add("raw_text_keys", path(raw_text_keys));
 }
 
 pub(in crate::admin) fn durability_text(durability: Durability) -> &'static str {

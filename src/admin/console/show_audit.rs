@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::settings;
 use super::show::moment;
 use super::tables::{Cell, Row};
-use crate::audit::{CopyFigures, Figures, State};
+use crate::audit::{CopyFigures, Figures, SinkFigures, State};
 use crate::config::Audit;
 
 /// Nothing but its state where there is no log.
@@ -51,6 +51,8 @@ pub(super) fn rows(log: Option<(&Figures, &Audit)>) -> Vec<Row> {
         row("copies_failed", text(figures.copies_failed)),
     ];
     rows.extend(figures.copies.iter().map(|copy| vec![Cell::text(format!("copy {}", copy.target)), copy_cell(copy)]));
+    let sink = |sink: &SinkFigures| vec![Cell::text(format!("sink {}", sink.target)), sink_cell(sink, figures.synced)];
+    rows.extend(figures.sinks.iter().map(sink));
     rows
 }
 
@@ -77,6 +79,13 @@ fn text(number: impl ToString) -> Cell {
 fn copy_cell(copy: &CopyFigures) -> Cell {
     let error = copy.error.as_ref().map(|error| format!(", failing: {error}")).unwrap_or_default();
     Cell::text(format!("{} sent, {} missed{error}", copy.sent, copy.missed))
+}
+
+fn sink_cell(sink: &SinkFigures, synced: u64) -> Cell {
+    let error = sink.error.as_ref().map(|error| format!(", failing: {error}")).unwrap_or_default();
+    let state = if sink.connected { "connected" } else { "not connected" };
+    let behind = synced.saturating_sub(sink.acknowledged);
+    Cell::text(format!("{state}, {} acknowledged, {behind} behind{error}", sink.acknowledged))
 }
 
 /// `1: 40, 2: 3, 3-4: 1`: writes by how many records they had.

@@ -572,41 +572,46 @@ async fn psql_shows_what_is_configured() {
 
 #[tokio::test]
 async fn psql_shows_how_the_audit_log_fares() {
-    check("SHOW AUDIT", expect![[r#"
-        key|value
-        state|failed
-        failing_since|2027-01-31 00:00:00 UTC
-        error|No space left on device
-        directory|/var/lib/pgwarden/audit
-        durability|strict
-        on_failure|block
-        records_appended|1000
-        records_written|990
-        records_synced|980
-        records_in_checkpoint|970
-        queue_bytes|4096
-        queue_bytes_max|8388608
-        syncs|2
-        sync_last_us|3000
-        sync_median_us|512
-        sync_p99_us|4055
-        writes|8
-        records_per_write|1: 4, 2: 3, 17-32: 1
-        bytes_written|500000
-        segments|3
-        segments_unshipped|1
-        checkpoints|9
-        checkpoint_size|970
-        checkpoint_root|CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
-        checkpoint_time|2027-01-31T00:00:00.000000Z
-        checkpoint_key|c74f20a3
-        failures|1
-        statements_refused|5
-        records_lost|0
-        copies_failed|2
-        copy /mnt/elsewhere|7 sent, 2 missed, failing: Permission denied
-        (31 rows)
-    "#]]).await;
+    check(
+        "SHOW AUDIT",
+        expect![[r#"
+            key|value
+            state|failed
+            failing_since|2027-01-31 00:00:00 UTC
+            error|No space left on device
+            directory|/var/lib/pgwarden/audit
+            durability|strict
+            on_failure|block
+            records_appended|1000
+            records_written|990
+            records_synced|980
+            records_in_checkpoint|970
+            queue_bytes|4096
+            queue_bytes_max|8388608
+            syncs|2
+            sync_last_us|3000
+            sync_median_us|512
+            sync_p99_us|4055
+            writes|8
+            records_per_write|1: 4, 2: 3, 17-32: 1
+            bytes_written|500000
+            segments|3
+            segments_unshipped|1
+            checkpoints|9
+            checkpoint_size|970
+            checkpoint_root|CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
+            checkpoint_time|2027-01-31T00:00:00.000000Z
+            checkpoint_key|c74f20a3
+            failures|1
+            statements_refused|5
+            records_lost|0
+            copies_failed|2
+            copy /mnt/elsewhere|7 sent, 2 missed, failing: Permission denied
+            sink tls:collector.example.com:6514|connected, 900 acknowledged, 80 behind
+            (32 rows)
+        "#]],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -674,12 +679,15 @@ async fn psql_shows_the_configuration_without_secrets() {
         audit.checkpoint_interval|1s|1s|no
         audit.checkpoint_records|50000|50000|no
         audit.checkpoint_copies|/mnt/elsewhere||no
+        audit.sinks|||no
+        audit.sinks_ca|||no
         audit.queue_size|8MiB|8MiB|no
         audit.parameters|omit|omit|no
         audit.columns_omit|||no
         audit.columns_hash|||no
         audit.columns_clear|||no
         audit.hash_key_file|||no
+        audit.raw_text_keys|||no
         shards.main.primary.host|127.0.0.1||yes
         shards.main.primary.port|5432|5432|yes
         shards.main.primary.tls|prefer|prefer|yes
@@ -740,7 +748,7 @@ async fn psql_shows_the_configuration_without_secrets() {
         users.reports.pool.prepared_max|256|256|yes
         users.reports.pool.login_retry_min|250ms|250ms|yes
         users.reports.pool.login_retry_max|10s|10s|yes
-        (109 rows)
+        (112 rows)
     "#]]
     .assert_eq(&shown);
 }

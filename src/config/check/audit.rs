@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Checker, Place};
@@ -9,7 +10,7 @@ use crate::config::problem::quoted;
 use crate::config::raw::RawAudit;
 use crate::config::read::Field;
 use crate::config::value::{Column, FilePath, size_text};
-use crate::config::{Audit, Secret, Values};
+use crate::config::{Audit, Secret, SinkTo, Values};
 
 /// What a key of the log looks like in its file.
 const KEY_FORM: &str = "one line that begins with PRIVATE+KEY+";
@@ -47,6 +48,8 @@ impl Checker<'_> {
         }
         let columns = self.columns(raw);
         let hash_key = self.hash_key(raw, place, &columns);
+        let sinks_ca = self.roots_of_sinks(raw);
+        let raw_text_keys = self.directory_of_keys(&raw.raw_text_keys);
         Some(Audit {
             directory: directory?,
             origin: raw.origin.value().map(|origin| origin.0.clone()),
@@ -62,10 +65,13 @@ impl Checker<'_> {
             checkpoint_interval: raw.checkpoint_interval().0,
             checkpoint_records: u64::from(raw.checkpoint_records().0),
             checkpoint_copies: raw.checkpoint_copies(),
+            sinks: raw.sinks(),
+            sinks_ca,
             queue_size: raw.queue_size().0,
             parameters: raw.parameters(),
             columns,
             hash_key,
+            raw_text_keys,
         })
     }
 
@@ -87,6 +93,36 @@ impl Checker<'_> {
                 self.problem(place, Some(&found), "a directory that exists, or whose parent does", hint);
             }
         }
+    }
+
+    fn roots_of_sinks(&mut self, raw: &RawAudit) -> Option<PathBuf> {
+        let (path, place) = raw.sinks_ca.found()?;
+        if !raw.sinks().iter().any(|sink| matches!(sink, SinkTo::Tls { .. })) {
+            let hint = r#"write sinks = ["tls:HOST:PORT"], or remove sinks_ca"#;
+            self.problem(place, Some("no sink with TLS"), "a sink with TLS", hint);
+            return None;
+        }
+        let path = self.resolve(path);
+        self.roots(&path, place);
+        Some(path)
+    }
+
+    /// It has to be there; the keys in it may come later.
+    fn directory_of_keys(&mut self, field: &Field<FilePath>) -> Option<PathBuf> {
+        let (path, place) = field.found()?;
+        let path = self.resolve(path);
+        let found = quoted(&path.display().to_string());
+        match std::fs::metadata(&path) {
+            Ok(there) if there.is_dir() && there.permissions().mode() & 0o022 == 0 => return Some(path),
+            Ok(there) if there.is_dir() => {
+                let expected = "a directory that only its owner can write to";
+                self.problem(place, Some(&found), expected, "chmod 700 the directory");
+            }
+            Ok(_) | Err(_) => {
+                self.problem(place, Some(&found), "a directory that exists", "make it, with mode 700");
+            }
+        }
+        None
     }
 
     /// The text of a key; whether it is one, the log says when it opens.

@@ -11,6 +11,8 @@ fn with_audit(lines: &str) -> (tempfile::TempDir, Result<Loaded, Problems>) {
     std::fs::write(dir.path().join("next.key"), LOG_KEY.replace("AYEK", "AYEL")).expect("a file");
     std::fs::write(dir.path().join("hash.key"), "0A".repeat(32)).expect("a file");
     std::fs::write(dir.path().join("other"), "something else").expect("a file");
+    let ca = rcgen::generate_simple_self_signed(vec!["e.com".to_owned()]).expect("a certificate").cert.pem();
+    std::fs::write(dir.path().join("ca.pem"), ca).expect("a file");
     let text = format!("{GOOD}\n[audit]\n{lines}\n");
     let loaded = load_text(&dir.path().join("pgwarden.toml"), &text, &environment);
     (dir, loaded)
@@ -43,7 +45,8 @@ fn everything_can_be_set() {
          retention_age = \"90d\"\nretention_size = \"2MiB\"\nshipped = \"unneeded\"\ncheckpoint_interval = \"5s\"\n\
          checkpoint_records = 7\ncheckpoint_copies = [\"/mnt\", \"https://e.com/c\", \"syslog:/dev/log\", \"syslog:[::1]:514\"]\n\
          queue_size = \"1MiB\"\nparameters = \"hash\"\ncolumns_clear = [\"public.t.a\"]\ncolumns_omit = [\"public.t.b\"]\n\
-         hash_key_file = \"hash.key\"",
+         hash_key_file = \"hash.key\"\nsinks = [\"tcp:[::1]:1\", \"tls:e.com:2\", \"unix:/run/s\"]\nsinks_ca = \"ca.pem\"\n\
+         raw_text_keys = \".\"",
     );
     assert_eq!(made.next_key.map(|key| key.expose().to_owned()), Some(LOG_KEY.replace("AYEK", "AYEL")));
     assert_eq!((made.segment_size, made.retention_size, made.checkpoint_records), (1 << 20, Some(2 << 20), 7));
@@ -54,6 +57,10 @@ fn everything_can_be_set() {
         CopyTo::SyslogUdp("[::1]:514".parse().expect("an address")),
     ];
     assert_eq!(made.checkpoint_copies, copies);
+    let shown: Vec<String> = made.sinks.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["tcp:[::1]:1", "tls:e.com:2", "unix:/run/s"]);
+    assert_eq!(made.sinks[1], SinkTo::Tls { host: "e.com".into(), port: 2 });
+    assert!(made.sinks_ca.is_some_and(|path| path.ends_with("ca.pem")) && made.raw_text_keys.is_some());
     assert_eq!(made.columns["public.t.a"], Values::Clear);
     assert_eq!(made.columns["public.t.b"], Values::Omit);
     assert_eq!(made.hash_key.map(|key| key.expose().to_owned()), Some("0a".repeat(32)));
@@ -77,6 +84,14 @@ fn what_cannot_be_right_is_said() {
         ("key_file = \"audit.key\"\ncheckpoint_copies = [\"elsewhere\"]", "audit.checkpoint_copies[0]"),
         ("key_file = \"audit.key\"\ncheckpoint_copies = [\"syslog:host:514\"]", "audit.checkpoint_copies[0]"),
         ("key_file = \"audit.key\"\norigin = \"two words\"", "audit.origin"),
+        ("key_file = \"audit.key\"\nsinks = [\"tcp:host\"]", "audit.sinks[0]"),
+        ("key_file = \"audit.key\"\nsinks = [\"tcp:::1:7\"]", "audit.sinks[0]"),
+        ("key_file = \"audit.key\"\nsinks = [\"unix:s\"]", "audit.sinks[0]"),
+        ("key_file = \"audit.key\"\nsinks = [\"tcp:host:0\"]", "audit.sinks[0]"),
+        ("key_file = \"audit.key\"\nsinks_ca = \"other\"", "audit.sinks_ca"),
+        ("key_file = \"audit.key\"\nsinks = [\"tls:e.com:1\"]\nsinks_ca = \"other\"", "audit.sinks_ca"),
+        ("key_file = \"audit.key\"\nraw_text_keys = \"nowhere\"", "audit.raw_text_keys"),
+        ("key_file = \"audit.key\"\nraw_text_keys = \"other\"", "audit.raw_text_keys"),
         ("key_file = \"audit.key\"\ndurability = \"some\"", "audit.durability"),
     ];
     for (lines, key) in cases {
