@@ -8,6 +8,7 @@ mod control;
 mod copies;
 mod figures;
 mod line;
+pub mod raw;
 mod recover;
 mod retention;
 pub mod segment;
@@ -21,6 +22,8 @@ mod writer;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -34,9 +37,10 @@ pub use figures::{CopyFigures, Signed, SinkFigures};
 pub use recover::{OpenError, TORN};
 pub use stream::{Figures, NotWritable, State, Stream};
 
+use crate::chain::{Checkpoint, notes};
 use crate::config::{self, Durability, Values};
-use crate::record::{self, Answer, At, HashKey, Outcome, Show, TextMark, Who};
-use crate::sql::{Column, Statement};
+use crate::record::{self, Answer, At, HashKey, Kept, Outcome, RawText, Show, TextMark, Who};
+use crate::sql::{Analysis, Column, Statement};
 
 /// A worker's end of the audit. Clones share it.
 #[derive(Clone, Default)]
@@ -52,6 +56,8 @@ struct Log {
     values: Policies,
     hash_key: Option<HashKey>,
     text_key: HashKey,
+    /// Absent where texts are not kept.
+    sealers: Option<raw::Sealers>,
     /// The clock's time, and the stream's age, when they were compared last.
     clock: Cell<(SystemTime, Instant)>,
     /// Time to compare again.
@@ -139,13 +145,14 @@ impl Audit {
             let now = Instant::now();
             Rc::new(Log {
                 started: Instant::from_std(stream.started()),
-                stream,
                 holds: config.durability == Durability::Strict,
                 values: Policies::of(config),
                 text_key: HashKey::derived(config.hash_key.as_ref().unwrap_or(&config.key).expose().as_bytes()),
-                hash_key: config.hash_key.as_ref().and_then(|key| hash_key(key.expose())),
+                sealers: config.raw_text_keys.as_ref().map(|keys| raw::Sealers::new(keys, stream.origin())),
+                hash_key: config.hash_key.as_ref().and_then(|key| key_bytes(key.expose())).map(HashKey::new),
                 clock: Cell::new((SystemTime::now(), now)),
                 compared: Cell::new(now),
+                stream,
             })
         });
         Self { log }
@@ -166,6 +173,16 @@ impl Audit {
     /// What a record tells of a text.
     pub fn mark(&self, text: &[u8]) -> Option<TextMark> {
         self.log.as_ref().map(|log| log.text_key.mark(text))
+    }
+
+    /// What a record keeps of a tenant's text as it is; nothing without a key of that tenant's.
+    pub fn keep(&self, tenant: Option<&Arc<str>>, text: &[u8], analysis: &Analysis) -> Option<Kept> {
+        let sealers = self.log.as_ref()?.sealers.as_ref()?;
+        let tenant = tenant.filter(|tenant| sealers.has_key(tenant))?;
+        match RawText::of(text, analysis) {
+            RawText::LeaveOut(why) => Some(Kept::LeftOut(why)),
+            RawText::Keep { text, cut } => sealers.seal(tenant, &text).map(|sealed| Kept::Sealed { sealed, cut }),
+        }
     }
 
     /// A ticket of which nothing is written.
@@ -255,14 +272,40 @@ impl Log {
     }
 }
 
-/// 64 hexadecimal digits; configuration has seen to that.
-fn hash_key(text: &str) -> Option<HashKey> {
+/// 64 hexadecimal digits.
+fn key_bytes(text: &str) -> Option<[u8; 32]> {
     let digits = text.trim().as_bytes();
     let mut key = [0; 32];
     for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
         *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
-    (digits.len() == 64).then(|| HashKey::new(key))
+    (digits.len() == 64).then_some(key)
+}
+
+/// A record's line as it is in the log's files, without its end.
+///
+/// # Errors
+/// It is not there.
+pub fn record_at(directory: &Path, seq: u64) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    tail::Tail::open(directory, seq)?.read(seq + 1, &mut line)?;
+    line.pop();
+    Ok(line)
+}
+
+/// What the log in a directory calls itself in its checkpoints. Nothing is verified.
+///
+/// # Errors
+/// There is no checkpoint to be read.
+pub fn origin_of(directory: &Path) -> io::Result<String> {
+    let missing = || io::Error::new(io::ErrorKind::NotFound, "no checkpoint of a log");
+    for first in segment::segments(directory)? {
+        let file = std::fs::read(segment::checkpoints_path(directory, first))?;
+        if let Some(note) = notes(&file).0.first() {
+            return Ok(Checkpoint::from_note(note).map_err(io::Error::other)?.0.origin);
+        }
+    }
+    Err(missing())
 }
 
 impl Ticket {

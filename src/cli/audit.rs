@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
+use super::reveal::{self, RevealArguments, TenantKeyArguments};
 use super::{Exit, fail, print};
 use crate::chain::SigningKey;
 
@@ -29,12 +30,27 @@ enum AuditCommand {
         #[arg(long, value_name = "FILE", default_value = "audit.key")]
         out: PathBuf,
     },
+    /// Make the key under which a tenant's texts are kept
+    ///
+    /// A file for its owner alone, in the directory that the configuration calls `raw_text_keys`. Whoever runs the proxy must
+    /// be able to read it. Prints its id and its path; nothing is overwritten.
+    #[command(after_long_help = "Examples:\n  pgwarden audit tenant-key acme --keys /etc/pgwarden/tenant-keys")]
+    TenantKey(TenantKeyArguments),
+    /// Show texts that a log keeps encrypted
+    ///
+    /// One line for each: a JSON string. Exit 1 where one cannot be shown, such as when its tenant's key is gone.
+    #[command(after_long_help = "Examples:\n  pgwarden audit reveal 4711 --log /var/lib/pgwarden/audit \
+        --keys /etc/pgwarden/tenant-keys")]
+    Reveal(RevealArguments),
 }
 
 /// Runs the command.
 pub(super) fn run(arguments: AuditArguments) -> Exit {
-    let AuditCommand::Keygen { name, out } = arguments.command;
-    keygen(&name, &out).unwrap_or_else(|error| fail(Exit::Failed, &error))
+    match arguments.command {
+        AuditCommand::Keygen { name, out } => keygen(&name, &out).unwrap_or_else(|error| fail(Exit::Failed, &error)),
+        AuditCommand::TenantKey(arguments) => reveal::tenant_key(&arguments),
+        AuditCommand::Reveal(arguments) => reveal::reveal(&arguments),
+    }
 }
 
 fn keygen(name: &str, out: &Path) -> Result<Exit, String> {

@@ -50,6 +50,12 @@ pub(super) fn is_secret_name(name: &str) -> bool {
     SECRET_NAMES.iter().any(|secret| memchr::memmem::find(lower.as_bytes(), secret).is_some())
 }
 
+/// Whether there is what looks like a stored password verifier, or like the beginning of one.
+pub(super) fn holds_verifier(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    !verifiers(text.as_bytes()).is_empty() || memchr::memmem::find(lower.as_bytes(), b"scram-sha-").is_some()
+}
+
 /// Bytes looked at behind a cut.
 pub(super) const MARGIN: usize = 512;
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::json::Json;
 use super::parameters::{Parameters, TextMark};
+use super::raw::Kept;
 use super::scrub::{DIGITS_MIN, scrub};
 use super::{At, VERSION, Who, Words};
 
@@ -73,6 +74,8 @@ pub struct Forwarded<'a> {
     pub words: Option<&'a Words>,
     /// The text as forwarded, where the message has one.
     pub text: Option<TextMark>,
+    /// The client's text, where it is kept.
+    pub kept: Option<Kept>,
     pub parameters: Option<Parameters<'a>>,
 }
 
@@ -92,6 +95,9 @@ pub fn statement(out: &mut Vec<u8>, at: At, who: &Who, it: &Forwarded<'_>) {
     }
     if let Some(text) = it.text {
         json.number("length", text.length).hex("hash", &text.hash);
+    }
+    if let Some(kept) = &it.kept {
+        kept.put(&mut json);
     }
     if let Some(parameters) = &it.parameters {
         parameters.put(&mut json);
@@ -215,6 +221,7 @@ pub struct Refused<'a> {
     pub sqlstate: [u8; 5],
     pub words: Option<&'a Words>,
     pub text: Option<TextMark>,
+    pub kept: Option<Kept>,
 }
 
 /// Appends the members of a refusal.
@@ -233,6 +240,9 @@ pub fn refused(out: &mut Vec<u8>, at: At, who: &Who, it: &Refused<'_>) {
     }
     if let Some(text) = it.text {
         json.number("length", text.length).hex("hash", &text.hash);
+    }
+    if let Some(kept) = &it.kept {
+        kept.put(&mut json);
     }
     json.done();
 }

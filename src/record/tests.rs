@@ -108,6 +108,7 @@ fn of_text<'a>(text: &'a [u8], words: Option<&'a Words>) -> Forwarded<'a> {
         backend: 4711,
         words,
         text: Some(HashKey::new([9; 32]).mark(text)),
+        kept: None,
         parameters: None,
     }
 }
@@ -228,13 +229,19 @@ fn every_member_is_documented() {
     for (values, others) in [(&values[..], Show::Hash), (&values, Show::Clear), (&many, Show::Omit)] {
         records.push(bind(values, &[], others));
     }
-    records.push(read(|out| statement(out, AT, &everyone(), &of_text(b"", None))));
+    let sealed = Sealed { key: "0123abcd".to_owned(), text: "AQ==".to_owned() };
+    let kept = [Kept::Sealed { sealed, cut: true }, Kept::LeftOut(LeftOut::Secret)];
+    for kept in &kept {
+        let it = Forwarded { kept: Some(kept.clone()), ..of_text(b"", None) };
+        records.push(read(|out| statement(out, AT, &everyone(), &it)));
+    }
     let mut answer =
         Answer { rows: 1, bytes: 1, copied: 1, copied_bytes: 1, sqlstate: Some(*b"22012"), ..Answer::default() };
     answer.note_tag(b"SELECT 1");
     answer.note_tag(b"SELECT 1");
     records.push(read(|out| outcome(out, AT, &everyone(), 1, Outcome::Lost, &answer, 1)));
-    for text in [&b"lock table w; insert into s.t select lower(a) from u"[..], &long, b"selec", b"select 'open"] {
+    let texts = [&b"lock table w; insert into s.t select lower(a) from u"[..], &long, b"selec", b"select 'open"];
+    for (text, kept) in texts.into_iter().zip(kept.iter().cycle()) {
         let words = Words::of(text, &grammar::read(text));
         let it = Refused {
             n: 1,
@@ -244,6 +251,7 @@ fn every_member_is_documented() {
             sqlstate: *b"42501",
             words: Some(&words),
             text: Some(HashKey::new([9; 32]).mark(text)),
+            kept: Some(kept.clone()),
         };
         records.push(read(|out| refused(out, AT, &everyone(), &it)));
     }

@@ -119,6 +119,14 @@ impl<'a> Intent<'a> {
         }
     }
 
+    /// The client's own text, where the message has one.
+    fn text(&self) -> Option<(&'a [u8], &'a Analysis)> {
+        match *self {
+            Self::Query { text, analysis, .. } | Self::Parse { text, analysis, .. } => Some((text, analysis)),
+            Self::Bind { .. } | Self::Describe { .. } | Self::Execute { .. } => None,
+        }
+    }
+
     fn forwarded(&self) -> Option<&'a [u8]> {
         match self {
             Self::Query { forwarded, .. } | Self::Parse { forwarded, .. } => Some(forwarded),
@@ -165,6 +173,7 @@ impl Session {
             }
             Intent::Query { .. } | Intent::Parse { .. } | Intent::Describe { .. } | Intent::Execute { .. } => None,
         };
+        let tenant = self.handle.tenant.as_ref().map(|tenant| &tenant.name);
         let it = Forwarded {
             n: self.handle.recorded.get(),
             message: intent.message(),
@@ -174,6 +183,7 @@ impl Session {
             backend: self.bound.as_ref().map_or(0, |bound| i64::from(bound.pid())),
             words: intent.words(),
             text: intent.forwarded().and_then(|text| context.audit.mark(text)),
+            kept: intent.text().and_then(|(text, analysis)| context.audit.keep(tenant, text, analysis)),
             parameters,
         };
         let opened =
@@ -306,6 +316,7 @@ impl Session {
         let Some(trail) = &mut self.trail else { return };
         self.handle.recorded.set(self.handle.recorded.get() + 1);
         let words = text.zip(analysis.as_deref()).map(|(text, analysis)| words(text, analysis));
+        let tenant = self.handle.tenant.as_ref().map(|tenant| &tenant.name);
         let it = record::Refused {
             n: self.handle.recorded.get(),
             message: record::Message::of_tag(message.header.tag),
@@ -314,6 +325,7 @@ impl Session {
             sqlstate: refused.sqlstate,
             words,
             text: text.and_then(|text| context.audit.mark(text)),
+            kept: text.zip(analysis.as_deref()).and_then(|(text, analysis)| context.audit.keep(tenant, text, analysis)),
         };
         let write = |out: &mut Vec<u8>, at| record::refused(out, at, &trail.who, &it);
         let seq = match refused.sqlstate == SqlState::DISK_FULL.0 {

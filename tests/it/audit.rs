@@ -21,13 +21,13 @@ use crate::rig::{Rig, Setup};
 use crate::talk::*;
 
 /// A log's directory and key.
-struct Book {
+pub struct Book {
     directory: TempDir,
     key: PublicKey,
 }
 
 impl Book {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let directory = TempDir::new().expect("a directory");
         let key = SigningKey::from_seed("test.example/audit", [7; 32]).expect("a key");
         let path = directory.path().join("audit.key");
@@ -36,7 +36,7 @@ impl Book {
         Self { directory, key: key.public().clone() }
     }
 
-    fn log(&self) -> PathBuf {
+    pub fn log(&self) -> PathBuf {
         self.directory.path().join("log")
     }
 
@@ -47,25 +47,20 @@ impl Book {
             .table(&format!("[audit]\ndirectory = \"{directory}/log\"\nkey_file = \"{directory}/audit.key\"\n{more}\n"))
     }
 
-    /// All records, from the files; each line must be one, and their numbers without a hole.
-    fn records(&self) -> Vec<Value> {
-        let mut records = Vec::new();
-        for path in files(&self.log(), "log") {
-            let text = fs::read_to_string(&path).expect("UTF-8");
-            for line in text.lines() {
-                let record: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-                assert_eq!(record["seq"], records.len() as u64, "{line}");
-                records.push(record);
-            }
-        }
-        records
+    pub fn records(&self) -> Vec<Value> {
+        records_in(&self.log())
     }
 
     /// The records that the signed checkpoints cover, each checkpoint having been found to hold.
-    fn verified(&self) -> u64 {
+    pub fn verified(&self) -> u64 {
+        self.verified_in(&self.log())
+    }
+
+    /// The same for a log that is elsewhere.
+    pub fn verified_in(&self, log: &Path) -> u64 {
         let mut roots = BTreeMap::new();
         let mut tree = Frontier::new();
-        for path in files(&self.log(), "log") {
+        for path in files(log, "log") {
             for line in fs::read(&path).expect("read it").split_inclusive(|byte| *byte == b'\n') {
                 let line = line.strip_suffix(b"\n").expect("a whole line");
                 tree.append(leaf_hash(line));
@@ -73,7 +68,7 @@ impl Book {
             }
         }
         let mut covered = 0;
-        for path in files(&self.log(), "checkpoints") {
+        for path in files(log, "checkpoints") {
             let file = fs::read(&path).expect("read it");
             let (notes, rest) = notes(&file);
             assert_eq!(rest, b"");
@@ -89,7 +84,21 @@ impl Book {
     }
 }
 
-fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
+/// All records, from the files; each line must be one, and their numbers without a hole.
+pub fn records_in(log: &Path) -> Vec<Value> {
+    let mut records = Vec::new();
+    for path in files(log, "log") {
+        let text = fs::read_to_string(&path).expect("UTF-8");
+        for line in text.lines() {
+            let record: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            assert_eq!(record["seq"], records.len() as u64, "{line}");
+            records.push(record);
+        }
+    }
+    records
+}
+
+pub fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).expect("list the log").map(|entry| entry.expect("an entry").path());
     let mut found: Vec<_> = entries.filter(|path| path.extension().is_some_and(|it| it == extension)).collect();
     found.sort();

@@ -14,6 +14,7 @@ mod facts;
 mod frames;
 mod front;
 mod guard;
+mod kept;
 mod kit;
 mod leaks;
 mod limits;
