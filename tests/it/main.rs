@@ -13,6 +13,7 @@ mod directory;
 mod facts;
 mod frames;
 mod front;
+mod full_disk;
 mod guard;
 mod kept;
 mod kit;

@@ -125,9 +125,14 @@ impl Proxy {
 
     /// As [`Proxy::start`]; what it said, where it does not come up.
     pub fn try_start(config: Config) -> Result<Self, String> {
+        Self::try_start_by(Command::new(env!("CARGO_BIN_EXE_pgwarden")), config)
+    }
+
+    /// As [`Proxy::try_start`], by a command that runs the binary in the end, with the arguments that it gets.
+    pub fn try_start_by(mut command: Command, config: Config) -> Result<Self, String> {
         let directory = tempfile::Builder::new().prefix("pgwarden-proxy-").tempdir().expect("a directory");
         write_config(directory.path(), &config);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_pgwarden"))
+        let mut child = command
             .args(["serve", "--config"])
             .arg(directory.path().join("pgwarden.toml"))
             .stdin(Stdio::null())
