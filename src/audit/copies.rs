@@ -147,7 +147,7 @@ impl Sender {
                     self.failing = Some(before + overflow);
                     return;
                 }
-                tracing::info!(target = %self.name, missed = before, "copies of the audit log's checkpoints are sent again");
+                tracing::info!(place = %self.name, missed = before, "copies of the audit log's checkpoints are sent again");
                 shared.control(&Control::CopyRestored { target: self.name.clone(), missed: before });
                 self.failing = None;
             }
@@ -160,7 +160,7 @@ impl Sender {
     }
 
     fn begin_trouble(&self, shared: &Shared, error: &str) {
-        tracing::error!(target = %self.name, error, "a copy of the audit log's checkpoint could not be sent");
+        tracing::error!(place = %self.name, error, "a copy of the audit log's checkpoint could not be sent");
         shared.control(&Control::CopyFailed { target: self.name.clone(), error: error.to_owned() });
     }
 }

@@ -234,10 +234,10 @@ impl Sender {
             figures.target.clone()
         };
         if std::mem::replace(&mut self.failing, true) {
-            tracing::debug!(%target, error = text, "a receiver still does not get the audit log");
+            tracing::debug!(receiver = %target, error = text, "a receiver still does not get the audit log");
             return;
         }
-        tracing::error!(%target, error = text, "a receiver does not get the audit log");
+        tracing::error!(receiver = %target, error = text, "a receiver does not get the audit log");
         if let Some(shared) = self.shared.upgrade() {
             shared.control(&Control::SinkFailed { target: target.to_string(), error: text });
         }
@@ -253,7 +253,7 @@ impl Sender {
             figures.error = None;
             figures.target.clone()
         };
-        tracing::info!(%target, records = end, "a receiver gets the audit log again");
+        tracing::info!(receiver = %target, records = end, "a receiver gets the audit log again");
         shared.control(&Control::SinkRestored { target: target.to_string(), next: end });
     }
 }
