@@ -8,8 +8,8 @@ use std::borrow::Cow;
 
 use super::json::Json;
 use super::scrub::{self, begin_of, is_secret_name, scrub};
-use crate::sql::Analysis;
 use crate::sql::lexer::{Lexer, Token, TokenKind};
+use crate::sql::{Analysis, Statement, StatementKind};
 
 /// A text for a record, or why there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl RawText {
         let read = std::str::from_utf8(text).ok().filter(|_| analysis.failure.is_none());
         let Some(text) = read else { return Self::LeaveOut(LeftOut::Unread) };
         let Some(plain) = without_codes(text) else { return Self::LeaveOut(LeftOut::Secret) };
-        if is_secret_name(text) || scrub::holds_verifier(text) {
+        if is_secret_name(text) || scrub::holds_verifier(text) || analysis.statements.iter().any(takes_secrets) {
             return Self::LeaveOut(LeftOut::Secret);
         }
         let scrubbed = scrub(&plain);
@@ -89,7 +89,24 @@ impl RawText {
     }
 }
 
-/// The text with `?` for literals that have to be decoded, and for names that have to be. `None`: its literals, put together
+/// Whether a statement's literals may be secrets though nothing calls them so: values of settings, options of roles, servers
+/// and subscriptions, arguments of functions that encrypt and connect.
+fn takes_secrets(statement: &Statement) -> bool {
+    use StatementKind::{Administer, AlterSystem, CopyProgram, Import, Set, SetLocal, Unknown};
+    let is_asked = |name: &Vec<String>| {
+        name.last().is_some_and(|name| {
+            SECRET_FUNCTIONS.contains(&name.as_str()) || name.starts_with("pgp_") || name.starts_with("dblink")
+        })
+    };
+    matches!(statement.kind, Set | SetLocal | AlterSystem | Administer | CopyProgram | Import | Unknown)
+        || statement.functions.iter().any(is_asked)
+}
+
+/// What takes a password or key; those of pgcrypto among them.
+const SECRET_FUNCTIONS: [&str; 8] =
+    ["set_config", "crypt", "gen_salt", "digest", "hmac", "encrypt", "decrypt", "encrypt_iv"];
+
+/// The text with `?` for literals that have to be decoded. `None`: a name has to be, or its literals, put together
 /// as the server does with those on several lines, and as whoever hides something may, name a secret or hold a verifier.
 fn without_codes(text: &str) -> Option<Cow<'_, str>> {
     let mut out = String::new();
@@ -97,15 +114,15 @@ fn without_codes(text: &str) -> Option<Cow<'_, str>> {
     for Token { kind, start, end } in Lexer::new(text.as_bytes()) {
         let word = &text[start..end];
         let replaced = match kind {
-            TokenKind::UnicodeIdent => "U&\"?\"",
             TokenKind::UnicodeString | TokenKind::HexString | TokenKind::BitString => "?",
             TokenKind::EscapeString if word.contains('\\') => "?",
-            TokenKind::String | TokenKind::EscapeString => {
-                let content = word.split_once('\'').map_or("", |(_, content)| content);
-                joined.extend(content.chars().filter(|char| *char != '\'' && !char.is_whitespace()));
+            TokenKind::String | TokenKind::EscapeString | TokenKind::DollarString => {
+                let content = word.trim_start_matches(['E', 'e']);
+                joined.extend(content.chars().filter(|char| !matches!(char, '\'' | '$') && !char.is_whitespace()));
                 continue;
             }
-            TokenKind::Invalid => return None,
+            // A name that has to be decoded may be a secret's.
+            TokenKind::UnicodeIdent | TokenKind::Invalid => return None,
             _ => continue,
         };
         out.push_str(&text[done..start]);
@@ -141,10 +158,15 @@ mod tests {
             ("SELECT * FROM t WHERE name = 'Alice' -- why", "SELECT * FROM t WHERE name = 'Alice' -- why"),
             ("INSERT INTO t VALUES ('4111 1111 1111 1111', 7)", "INSERT INTO t VALUES ('[card]', 7)"),
             ("SELECT E'it\\'s', 'x'", "SELECT ?, 'x'"),
-            (
-                "SELECT E'\\064111111111111111', X'34', B'1', U&'\\0034', U&\"a\", E'a'",
-                "SELECT ?, ?, ?, ?, U&\"?\", E'a'",
-            ),
+            ("SELECT E'\\064111111111111111', X'34', B'1', U&'\\0034', E'a'", "SELECT ?, ?, ?, ?, E'a'"),
+            ("UPDATE u SET U&\"p\\0061ssword\" = 'hunter2'", "secret"),
+            ("SET app.jwt = 'hunter2'", "secret"),
+            ("SELECT set_config('app.jwt', 'hunter2', false)", "secret"),
+            ("SELECT id FROM u WHERE h = crypt('hunter2', h)", "secret"),
+            ("SELECT public.pgp_sym_encrypt(note, 'hunter2') FROM u", "secret"),
+            ("CREATE SUBSCRIPTION s CONNECTION 'host=a pass=hunter2' PUBLICATION p", "secret"),
+            ("BEGIN; INSERT INTO t VALUES ('x'); COMMIT", "BEGIN; INSERT INTO t VALUES ('x'); COMMIT"),
+            ("UPDATE u SET h = $$md50123456789abcdef$$ || $$0123456789abcdef$$", "secret"),
             ("ALTER ROLE r PASSWORD E'hunter2'", "secret"),
             ("ALTER ROLE r PASSWORD $$hunter2$$", "secret"),
             ("CREATE USER MAPPING FOR u SERVER s OPTIONS (\"pass\" 'x', password 'hunter2')", "secret"),

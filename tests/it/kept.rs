@@ -39,6 +39,7 @@ fn a_text_is_read_with_its_tenant_s_key_and_gone_with_it_and_the_log_stays_whole
             .set("audit.directory", book.log().display().to_string())
             .set("audit.key_file", book.log().with_file_name("audit.key").display().to_string())
             .set("audit.raw_text_keys", keys.display().to_string())
+            .set("admin.viewers", vec!["boss"])
     });
     let mut acme = stage.client("acme");
     acme.query("SELECT note FROM invoices WHERE note = 'Alice Doe'");
@@ -54,6 +55,11 @@ fn a_text_is_read_with_its_tenant_s_key_and_gone_with_it_and_the_log_stays_whole
     globex.finish();
     let ended = || book.records().iter().filter(|record| record["kind"] == "disconnect").count() == 2;
     kit::eventually("the sessions have ended", ended);
+    let mut console = Talk::login(stage.address(), &[("user", "boss"), ("database", "pgwarden")], "");
+    let rules = console.table("SHOW RULES");
+    let refusals = |rule: &str| rules.iter().find(|row| row["rule"] == rule).map(|row| row["refusals"].clone());
+    let counted = ["function", "statement_kind", "unparsed", "snapshot"].map(refusals);
+    assert_eq!(counted, ["1", "1", "1", "0"].map(|count| Some(count.to_owned())));
     let config = stage.proxy.config();
     stage.proxy.signal(Signal::SIGTERM);
     stage.proxy.wait();
