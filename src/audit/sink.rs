@@ -40,6 +40,9 @@ const PROTOCOL: u32 = 1;
 /// Bytes that may be under way to a receiver without being acknowledged.
 const WINDOW: usize = 8 << 20;
 
+/// Acknowledgements that are read before more is sent.
+const ANSWERS: usize = 1000;
+
 /// How long a receiver that is up to date is listened to before the log is looked at again.
 const LISTEN: Duration = Duration::from_millis(20);
 
@@ -187,7 +190,9 @@ impl Sender {
             // The log is not kept alive by somebody who listens.
             drop(shared);
             let mut wait = if records.is_empty() { LISTEN } else { Duration::ZERO };
-            while let Some(said) = line.receive(wait)? {
+            // Whoever talks without end is not listened to without end.
+            for _ in 0..ANSWERS {
+                let Some(said) = line.receive(wait)? else { break };
                 window.acknowledge(acknowledged(&said)?)?;
                 self.progress = true;
                 wait = Duration::ZERO;

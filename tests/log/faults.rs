@@ -211,3 +211,73 @@ fn a_file_of_records_that_somebody_cut_stops_the_log() {
     stream.shutdown().expect("it closes");
     assert_eq!(see(&log).count("statement"), 6);
 }
+
+/// Where the clock's shift is read from, in seconds.
+const SHIFT: &str = "PGWARDEN_TEST_SHIFT";
+
+/// Stands before the C library's clock. What counts time since the machine's start stays as it is.
+const CLOCK: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+int clock_gettime(clockid_t clock, struct timespec *out) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+    int result = real(clock, out);
+    const char *path = getenv("PGWARDEN_TEST_SHIFT");
+    FILE *file = clock == CLOCK_REALTIME && path ? fopen(path, "r") : NULL;
+    if (file) {
+        long shift = 0;
+        if (fscanf(file, "%ld", &shift) == 1) out->tv_sec += shift;
+        fclose(file);
+    }
+    return result;
+}
+"#;
+
+#[test]
+fn a_clock_that_is_set_back_leaves_the_order_of_records_alone() {
+    if let Some(shift) = std::env::var_os(SHIFT) {
+        return set_the_clock_back(Path::new(&shift));
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let (source, library) = (dir.path().join("clock.c"), dir.path().join("clock.so"));
+    fs::write(&source, CLOCK).expect("a file");
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).arg("-ldl").status();
+    assert!(compiled.expect("a C compiler, as for the crates").success());
+    let shift = dir.path().join("shift");
+    fs::write(&shift, "0").expect("a file");
+    let test = "faults::a_clock_that_is_set_back_leaves_the_order_of_records_alone";
+    let preload = format!("LD_PRELOAD={}", library.display());
+    assert!(run_again("env", &[&preload], "exec \"$@\"", test, SHIFT, &shift));
+}
+
+fn set_the_clock_back(shift: &Path) {
+    let log = shift.with_file_name("log");
+    let config = Audit { segment_age: Duration::from_millis(300), ..config(log.clone(), Durability::Strict) };
+    let waker = parker();
+    let hour = Duration::from_secs(3600);
+    let before = std::time::SystemTime::now();
+    let stream = Stream::open(&config).expect("open");
+    let first = append(&stream, 1, &waker).expect("appended");
+    fs::write(shift, "-3600").expect("set back");
+    let back = before.duration_since(std::time::SystemTime::now()).expect("the clock is set back");
+    assert!(back > hour / 2, "{back:?}");
+    let seqs: Vec<u64> = (2..50).map(|mark| append(&stream, mark, &waker).expect("appended")).collect();
+    assert_eq!(seqs, (first + 1..first + 49).collect::<Vec<_>>());
+    until("a segment ends by its age all the same", || stream.figures().segments > 1);
+    stream.shutdown().expect("it closes");
+    // And over a start: another hour.
+    fs::write(shift, "-7200").expect("set back");
+    let stream = Stream::open(&config).expect("open again");
+    let last = append(&stream, 50, &waker).expect("appended");
+    assert!(last > first + 49);
+    stream.shutdown().expect("it closes");
+    // Reads every number, checkpoint and link between checkpoints.
+    let seen = see(&log);
+    assert_eq!((seen.count("statement"), seen.covered), (50, seen.records.len() as u64));
+    let times: Vec<&str> = seen.records.iter().filter_map(|record| record["time"].as_str()).collect();
+    assert!(times.iter().any(|time| *time < times[0]), "the records say what the clock said: {times:?}");
+}

@@ -155,7 +155,7 @@ fn every_record_comes_in_order_over_drops_restarts_and_late_acknowledgements() {
     third.take_until(last + 1);
     third.say(&format!("ack {}", last + 1));
     closing.join().expect("no panic").expect("it closes");
-    received.extend(third.records.drain(..));
+    received.append(&mut third.records);
     let log = config.directory.clone();
     let all = lines_of(&log);
     let failed = see(&log).count("sink_failed");
