@@ -229,6 +229,23 @@ fn everything_that_a_client_asks_for_is_on_record_with_what_came_of_it() {
     assert!(monos.len() > 40);
 }
 
+#[test]
+fn the_console_says_how_far_the_log_is_in_both_protocols() {
+    let book = Book::new();
+    let rig = book.setup("durability = \"strict\"").start();
+    rig.client("alice").query("SELECT 1");
+    let mut console = rig.console();
+    let rows = console.table("SHOW AUDIT");
+    let value = |key: &str| rows.iter().find(|row| row["key"] == key).map(|row| row["value"].clone());
+    let number = |key: &str| value(key).and_then(|value| value.parse::<u64>().ok()).unwrap_or_else(|| panic!("{key}"));
+    assert_eq!(value("state").as_deref(), Some("writing"));
+    assert!(number("records_appended") >= 4 && number("records_synced") <= number("records_appended"));
+    assert!(number("syncs") > 0 && number("checkpoint_size") > 0 && number("bytes_written") > 500);
+    assert_eq!(value("checkpoint_root").map(|root| root.len()), Some(44));
+    let told = console.ask(&[run("SHOW AUDIT", &[]), sync()]);
+    assert!(told.contains("D(state,writing) ") && told.contains("D(durability,strict) "), "{told}");
+}
+
 /// What the server says to a message of the proxy's own, in place of a refused one, is nobody's outcome.
 #[test]
 fn a_refusal_leaves_no_trace_in_the_outcome_of_the_next_message() {
