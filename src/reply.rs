@@ -36,11 +36,32 @@ pub enum Expect {
     CopyEnd,
 }
 
-/// Whether the client sees a reply. Errors are always seen.
+/// Whether the client sees a reply. Errors are always seen, but for those of what is secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Show {
     Forward,
     Swallow,
+    /// All but ReadyForQuery: it stands in a transaction that the proxy has put around it.
+    Inside,
+    /// Nothing but ReadyForQuery: the end of that transaction.
+    End,
+    /// Nothing: it is between the proxy and the server, which must not fail at it.
+    Secret,
+}
+
+impl Show {
+    fn deliver(self, tag: u8) -> Deliver {
+        match (self, tag) {
+            (Self::Forward, _) | (Self::End, b'Z') => Deliver::Forward,
+            (Self::Inside, b'Z') | (Self::Secret, _) => Deliver::Withhold,
+            (Self::Inside, _) => Deliver::Forward,
+            (Self::Swallow | Self::End, _) => Deliver::Swallow,
+        }
+    }
+
+    fn ends_batch(self) -> bool {
+        matches!(self, Self::Forward | Self::End)
+    }
 }
 
 /// What becomes of a received message.
@@ -48,6 +69,8 @@ pub enum Show {
 pub enum Deliver {
     Forward,
     Swallow,
+    /// Swallow it, and take nothing of it for the client's: a ReadyForQuery speaks of a transaction that is not the client's.
+    Withhold,
     /// Send these bytes instead.
     Replace(Box<[u8]>),
 }
@@ -176,7 +199,14 @@ impl<T> ReplyQueue<T> {
 
     /// Rows go to the client as they come: the head is a Query or Execute of its own.
     pub fn forwards_rows(&self) -> bool {
-        matches!(self.entries.front(), Some(Entry { expect: Expect::Query | Expect::Execute, show: Show::Forward, .. }))
+        let shows = |show| matches!(show, Show::Forward | Show::Inside);
+        let front = self.entries.front();
+        front.is_some_and(|entry| matches!(entry.expect, Expect::Query | Expect::Execute) && shows(entry.show))
+    }
+
+    /// What the server says now is for the proxy alone.
+    pub fn is_secret(&self) -> bool {
+        matches!(self.entries.front(), Some(Entry { show: Show::Secret, .. }))
     }
 
     /// Something that earns a reply was sent.
@@ -238,10 +268,7 @@ impl<T> ReplyQueue<T> {
     pub fn receive(&mut self, tag: u8) -> Result<Received<T>, Mismatch> {
         let mismatch = Mismatch { tag };
         let head = self.entries.front_mut().ok_or(mismatch)?;
-        let deliver = match head.show {
-            Show::Forward => Deliver::Forward,
-            Show::Swallow => Deliver::Swallow,
-        };
+        let deliver = head.show.deliver(tag);
         let ends = match (tag, &head.expect) {
             (b'D' | b'd' | b'c' | b'H', Expect::Query | Expect::Execute) => false,
             (b'G', Expect::Query | Expect::Execute) => {
@@ -319,7 +346,8 @@ impl<T> ReplyQueue<T> {
     pub fn fail(&mut self, mut dropped: impl FnMut(T)) -> Unanswered {
         let mut unanswered = Unanswered { batches: 0, open: self.open };
         for entry in std::mem::take(&mut self.entries).into_iter().rev() {
-            unanswered.batches += usize::from(matches!(entry.expect, Expect::Query | Expect::Sync));
+            let ends = matches!(entry.expect, Expect::Query | Expect::Sync) && entry.show.ends_batch();
+            unanswered.batches += usize::from(ends);
             dropped(entry.tag);
         }
         let skipping = self.open;
@@ -399,8 +427,9 @@ pub struct Unanswered {
 mod tests {
     use super::*;
 
-    /// Sends `frontend` (one letter a message; lower-case: swallowed; `1` a synthesised ParseComplete; `c` CopyDone) and
-    /// then receives `backend`; shows what the client sees and what is left.
+    /// Sends `frontend` (one letter a message; lower-case: swallowed; `1` a synthesised ParseComplete; `c` CopyDone; `(q)`:
+    /// in a transaction of the proxy's, with a secret between) and then receives `backend`; shows what the client sees and
+    /// what is left.
     fn check(frontend: &str, backend: &str, expect: &str) {
         let mut queue = ReplyQueue::<char>::default();
         let mut seen = String::new();
@@ -418,6 +447,13 @@ mod tests {
                 'X' => queue.push(Expect::Poison(Box::new([b'!'])), show, letter),
                 '1' => queue.push(Expect::Synthesised(b"1"), show, letter),
                 'c' => queue.end_copy(letter),
+                '(' => {
+                    queue.push(Expect::Query, Show::Secret, letter);
+                    queue.push(Expect::Execute, Show::Secret, letter);
+                    queue.push(Expect::Sync, Show::Secret, letter);
+                }
+                'q' => queue.push(Expect::Query, Show::Inside, letter),
+                ')' => queue.push(Expect::Query, Show::End, letter),
                 other => panic!("{other}"),
             }
         }
@@ -434,7 +470,7 @@ mod tests {
                     None => seen.push('?'),
                     Some(Deliver::Replace(_)) => seen.push('!'),
                     Some(Deliver::Forward) => seen.push('E'),
-                    Some(Deliver::Swallow) => seen.push('_'),
+                    Some(Deliver::Swallow | Deliver::Withhold) => seen.push('_'),
                 }
                 if !undone.is_empty() {
                     seen.push_str(&format!("[{undone}]"));
@@ -527,6 +563,22 @@ mod tests {
         check("Q", "GEZ", "GEZ");
         check("Qc", "GCZ", "GCZ");
         check("Qc", "EZ", "EZ");
+    }
+
+    #[test]
+    fn a_transaction_of_our_own_shows_its_query_and_its_end() {
+        check("(q)", "CZDCZTDCZCZ", "_____TDC__Z");
+        check("(q)", "CZDCZDEZCZ", "_____DE__Z");
+        check("(q)Q", "CZDCZCZEZCZ", "_____C_EZCZ");
+        let mut queue = ReplyQueue::<char>::default();
+        for (expect, show) in [(Expect::Query, Show::Secret), (Expect::Query, Show::Inside), (Expect::Query, Show::End)]
+        {
+            queue.push(expect, show, 'q');
+        }
+        assert!(queue.is_secret() && !queue.forwards_rows());
+        assert_eq!(queue.receive(b'Z').map(|received| received.deliver), Ok(Deliver::Withhold));
+        assert!(!queue.is_secret() && queue.forwards_rows());
+        assert_eq!(queue.fail(drop).batches, 1, "the client sent one Query");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Tokens that let the database take on a tenant: pure.
 //!
 //! A token is an HMAC over the epoch of its key, the tenant, a turn that only grows, the server process and a random number
-//! that the server drew for its session: it is good for one use in one session. The database's side is written by `guard`.
+//! that the server drew for its session: it is good for one use in one session. A standby's sessions cannot keep a turn or a
+//! number: a token for one of its transactions is over the epoch, the tenant, the server process and a time of expiry.
+//! The two kinds begin differently, so that neither passes for the other. The database's side is written by `guard`.
 
 use std::fmt;
 
@@ -61,6 +63,13 @@ impl Sealer {
         mac.update(format!("pgw1|{}|{tenant}|{turn}|{pid}|{nonce}", self.epoch).as_bytes());
         mac.finalize().into_bytes().into()
     }
+
+    /// The token for one `pgwarden.enter_transaction`. `expires`: the server's clock, seconds of the epoch.
+    pub fn transaction_token(&self, tenant: &TenantKey, pid: i32, expires: i64) -> [u8; 32] {
+        let mut mac = self.mac.clone();
+        mac.update(format!("pgt1|{}|{tenant}|{pid}|{expires}", self.epoch).as_bytes());
+        mac.finalize().into_bytes().into()
+    }
 }
 
 fn digit(byte: u8) -> Result<u8, KeyFormat> {
@@ -106,6 +115,25 @@ mod tests {
         // Computed by another implementation: HMAC-SHA256 of "pgw1|1|42|1|77|5" under 32 bytes of 0x0b.
         let hex: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, "9fb2509f1f7e591ba34a5b39333e264ab1c41b29892f3195098dbd5132d93b14");
+    }
+
+    #[test]
+    fn every_part_of_a_transactions_token_counts() {
+        let hex = "0b".repeat(32);
+        let key = |text| TenantKey::parse(KeyType::Bigint, text).expect("a key");
+        let token = sealer(1, &hex).unwrap().transaction_token(&key("42"), 77, 5);
+        let others = [
+            sealer(2, &hex).unwrap().transaction_token(&key("42"), 77, 5),
+            sealer(1, &"0c".repeat(32)).unwrap().transaction_token(&key("42"), 77, 5),
+            sealer(1, &hex).unwrap().transaction_token(&key("43"), 77, 5),
+            sealer(1, &hex).unwrap().transaction_token(&key("42"), 78, 5),
+            sealer(1, &hex).unwrap().transaction_token(&key("42"), 77, 6),
+            sealer(1, &hex).unwrap().token(&key("42"), Session { pid: 77, nonce: 5, turn: 1 }),
+        ];
+        assert!(others.iter().all(|other| *other != token));
+        // Computed by another implementation: HMAC-SHA256 of "pgt1|1|42|77|5" under 32 bytes of 0x0b.
+        let hex: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "d73bd0d34004078c57736f33bacef542862b78fd256c2e51c7fddfdd9660e776");
     }
 
     #[test]

@@ -4,6 +4,12 @@
 //! session: no other session sees it, ROLLBACK does not bring it back, DISCARD removes it (and then `tenant()` raises an
 //! error). `enter` wants a token, an HMAC over the tenant, a turn, the server process's id and a nonce of the session.
 //!
+//! A hot standby has no sequences to set. There a transaction's tenant is a local setting that anybody may set, and that
+//! counts only with an inner HMAC over the tenant, the server process's id and `now()`, which is the transaction's beginning:
+//! in another transaction or session it says nobody. `enter_transaction` writes it for a token over the tenant, the process
+//! and a time of expiry; `tenant()` checks it each time. Which of the two counts is the server's own state (in recovery or
+//! not), never what a session has set.
+//!
 //! Rules that the bodies hold, each against an attack:
 //! - `enter` makes the session nobody's before anything else, and no function is STRICT: no NULL, no bad token and no error
 //!   keeps the tenant before.
@@ -68,7 +74,7 @@ impl Function {
 
 /// The functions for tenants of this key type, in the order in which they are made.
 pub fn functions(kind: KeyType) -> Vec<Function> {
-    vec![hello(), leave(), tenant(kind), enter(kind)]
+    vec![hello(), leave(), tenant_of_transaction(), tenant(kind), enter(kind), enter_transaction()]
 }
 
 /// The sequences of this key type.
@@ -202,51 +208,119 @@ const ENTER_TEXT: &str = "  SELECT n.id INTO number FROM pgwarden.names AS n WHE
   PERFORM setval('pgwarden.s_tenant', number);
 ";
 
+fn enter_transaction() -> Function {
+    let body = format!(
+        "
+DECLARE
+  inner_pad bytea;
+  outer_pad bytea;
+  expected bytea;
+  content text;
+BEGIN
+  PERFORM set_config('{SETTING}', '', true);
+  IF (pg_is_in_recovery() AND epoch > 0 AND octet_length(tenant) BETWEEN 1 AND 255 AND octet_length(mac) = 32) IS NOT TRUE THEN
+    RAISE EXCEPTION 'bad tenant token' USING ERRCODE = '28000';
+  END IF;
+  SELECT k.ipad, k.opad INTO inner_pad, outer_pad FROM pgwarden.keys AS k WHERE k.epoch = enter_transaction.epoch;
+  expected := sha256(outer_pad || sha256(inner_pad || convert_to(concat('pgt1|', epoch, '|', tenant, '|', pg_backend_pid(), '|', expires), 'UTF8')));
+  IF (sha256(outer_pad || expected) = sha256(outer_pad || mac)) IS NOT TRUE THEN
+    RAISE EXCEPTION 'bad tenant token' USING ERRCODE = '28000';
+  END IF;
+  IF (expires > date_part('epoch', clock_timestamp())) IS NOT TRUE THEN
+    RAISE EXCEPTION 'tenant token has expired' USING ERRCODE = '28000';
+  END IF;
+  content := concat(epoch, '|', tenant);
+  expected := sha256(outer_pad || sha256(inner_pad || convert_to(concat('pgi1|', content, '|', pg_backend_pid(), '|'), 'UTF8') || timestamptz_send(now())));
+  content := encode(expected, 'hex') || content;
+  PERFORM set_config('{SETTING}', content, true);
+  RETURN pgwarden.tenant()::text;
+END
+"
+    );
+    Function {
+        name: "enter_transaction",
+        arguments: "epoch integer, tenant text, expires bigint, mac bytea",
+        returns: "text",
+        volatility: 'v',
+        parallel: 'u',
+        path: PATH,
+        body,
+    }
+}
+
+/// What is read back of a transaction's setting: 64 digits of the inner HMAC, the key's epoch, a bar, the tenant.
+fn tenant_of_transaction() -> Function {
+    let body = format!(
+        "
+DECLARE
+  sealed pg_catalog.text := pg_catalog.current_setting('{SETTING}', true);
+  content pg_catalog.text := pg_catalog.substr(sealed, 65);
+  inner_pad pg_catalog.bytea;
+  outer_pad pg_catalog.bytea;
+  expected pg_catalog.bytea;
+BEGIN
+  SELECT k.ipad, k.opad INTO inner_pad, outer_pad FROM pgwarden.keys AS k WHERE k.epoch::pg_catalog.text OPERATOR(pg_catalog.=) pg_catalog.split_part(content, '|', 1);
+  expected := pg_catalog.sha256(outer_pad OPERATOR(pg_catalog.||) pg_catalog.sha256(inner_pad OPERATOR(pg_catalog.||) pg_catalog.convert_to(pg_catalog.concat('pgi1|', content, '|', pg_catalog.pg_backend_pid(), '|'), 'UTF8') OPERATOR(pg_catalog.||) pg_catalog.timestamptz_send(pg_catalog.now())));
+  IF (pg_catalog.sha256(outer_pad OPERATOR(pg_catalog.||) pg_catalog.convert_to(pg_catalog.encode(expected, 'hex'), 'UTF8')) OPERATOR(pg_catalog.=) pg_catalog.sha256(outer_pad OPERATOR(pg_catalog.||) pg_catalog.convert_to(pg_catalog.substr(sealed, 1, 64), 'UTF8'))) IS TRUE THEN
+    RETURN pg_catalog.substr(content, pg_catalog.strpos(content, '|') OPERATOR(pg_catalog.+) 1);
+  END IF;
+  RAISE EXCEPTION 'no tenant in this transaction' USING ERRCODE = '28000';
+END
+"
+    );
+    Function {
+        name: "tenant_of_transaction",
+        arguments: "",
+        returns: "text",
+        volatility: 's',
+        parallel: 'r',
+        path: None,
+        body,
+    }
+}
+
+/// Where a standby's session keeps its transaction's tenant. Anybody may set it: the HMAC in it is what counts.
+const SETTING: &str = "pgwarden.sealed";
+
 fn tenant(kind: KeyType) -> Function {
-    let (returns, body) = match kind {
-        KeyType::Int => ("integer", TENANT_NUMBER),
-        KeyType::Bigint => ("bigint", TENANT_NUMBER),
-        KeyType::Uuid => ("uuid", TENANT_UUID),
-        KeyType::Text => ("text", TENANT_TEXT),
+    let (returns, declare, sequence) = match kind {
+        KeyType::Int => ("integer", "", TENANT_NUMBER),
+        KeyType::Bigint => ("bigint", "", TENANT_NUMBER),
+        KeyType::Uuid => ("uuid", "", TENANT_UUID),
+        KeyType::Text => ("text", "  name pg_catalog.text;\n", TENANT_TEXT),
     };
-    let body = body.to_owned();
+    let body = format!(
+        "
+DECLARE
+  number pg_catalog.int8 := CASE WHEN pg_catalog.pg_is_in_recovery() THEN 0 ELSE pg_catalog.currval('pgwarden.s_tenant'::pg_catalog.regclass) END;
+{declare}BEGIN
+{sequence}  IF pg_catalog.pg_is_in_recovery() THEN
+    RETURN pgwarden.tenant_of_transaction();
+  END IF;
+  RAISE EXCEPTION 'no tenant in this session' USING ERRCODE = '28000';
+END
+"
+    );
     Function { name: "tenant", arguments: "", returns, volatility: 's', parallel: 'r', path: None, body }
 }
 
-const TENANT_NUMBER: &str = "
-DECLARE
-  number bigint := pg_catalog.currval('pgwarden.s_tenant'::pg_catalog.regclass);
-BEGIN
-  IF number OPERATOR(pg_catalog.>) 0 THEN
+const TENANT_NUMBER: &str = "  IF number OPERATOR(pg_catalog.>) 0 THEN
     RETURN number;
   END IF;
-  RAISE EXCEPTION 'no tenant in this session' USING ERRCODE = '28000';
-END
 ";
 
-const TENANT_UUID: &str = "
-BEGIN
-  IF pg_catalog.currval('pgwarden.s_tenant'::pg_catalog.regclass) OPERATOR(pg_catalog.=) 9223372036854775807 THEN
+const TENANT_UUID: &str = "  IF number OPERATOR(pg_catalog.=) 9223372036854775807 THEN
     RETURN pg_catalog.encode(pg_catalog.int8send(pg_catalog.currval('pgwarden.s_high'::pg_catalog.regclass)) OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('pgwarden.s_low'::pg_catalog.regclass)), 'hex')::pg_catalog.uuid;
   END IF;
-  RAISE EXCEPTION 'no tenant in this session' USING ERRCODE = '28000';
-END
 ";
 
 /// The number is a variable before the look-up: `currval` in the condition is volatile and would scan the table.
-const TENANT_TEXT: &str = "
-DECLARE
-  number bigint := pg_catalog.currval('pgwarden.s_tenant'::pg_catalog.regclass);
-  name pg_catalog.text;
-BEGIN
-  IF number OPERATOR(pg_catalog.>) 0 THEN
+const TENANT_TEXT: &str = "  IF number OPERATOR(pg_catalog.>) 0 THEN
     SELECT n.key INTO name FROM pgwarden.names AS n WHERE n.id OPERATOR(pg_catalog.=) number;
     IF name IS NOT NULL THEN
       RETURN name;
     END IF;
   END IF;
-  RAISE EXCEPTION 'no tenant in this session' USING ERRCODE = '28000';
-END
 ";
 
 /// Bytes of a key.
@@ -288,8 +362,18 @@ pub fn fingerprint(key: &SealKey) -> String {
 
 /// The statement that shows a token; for a client of ours that has no Bind.
 pub fn enter_statement(key: &SealKey, tenant: &str, turn: i64, mac: &[u8]) -> String {
+    statement("enter", key, tenant, turn, mac)
+}
+
+/// The same on a standby.
+pub fn enter_transaction_statement(key: &SealKey, tenant: &str, expires: i64, mac: &[u8]) -> String {
+    statement("enter_transaction", key, tenant, expires, mac)
+}
+
+fn statement(function: &str, key: &SealKey, tenant: &str, number: i64, mac: &[u8]) -> String {
     let tenant = super::quote::literal(tenant);
-    format!("SELECT {SCHEMA}.enter({}, {tenant}, {turn}, '\\x{}'::pg_catalog.bytea)", key.epoch, hexadecimal(mac))
+    let mac = hexadecimal(mac);
+    format!("SELECT {SCHEMA}.{function}({}, {tenant}, {number}, '\\x{mac}'::pg_catalog.bytea)", key.epoch)
 }
 
 #[cfg(test)]
@@ -323,7 +407,7 @@ mod tests {
             for function in functions(kind) {
                 assert!(!function.body.contains('\\') && !function.body.contains("$pgwarden$"), "{}", function.name);
                 if function.path.is_none() {
-                    for operator in [" > ", " = ", " || ", " < "] {
+                    for operator in [" > ", " = ", " || ", " < ", " + "] {
                         let code = function.body.replace("USING ERRCODE = ", "");
                         assert!(!code.contains(operator), "{operator} in {code}");
                     }
@@ -340,8 +424,10 @@ mod tests {
             [
                 "pgwarden.hello()",
                 "pgwarden.leave()",
+                "pgwarden.tenant_of_transaction()",
                 "pgwarden.tenant()",
-                "pgwarden.enter(integer, text, bigint, bytea)"
+                "pgwarden.enter(integer, text, bigint, bytea)",
+                "pgwarden.enter_transaction(integer, text, bigint, bytea)"
             ]
         );
     }

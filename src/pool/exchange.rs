@@ -8,6 +8,7 @@ use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::backend::Backend;
+use super::claim::IN_HOT_STANDBY;
 use crate::wire::frame::{self, ErrorFields, FrameError, Header, TxStatus};
 
 /// Rows of text values; NULL is `None`.
@@ -140,7 +141,12 @@ impl Backend {
         let room = self.parameters.len() < PARAMETERS_MAX;
         match self.parameters.get_mut(name) {
             Some(known) if **known == *value => {}
-            Some(known) => *known = value.into(),
+            Some(known) => {
+                *known = value.into();
+                if name == IN_HOT_STANDBY {
+                    self.note_standby();
+                }
+            }
             None if room => {
                 self.parameters.insert(name.into(), value.into());
             }

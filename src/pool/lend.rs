@@ -349,7 +349,7 @@ impl Backend {
     async fn clean(&mut self, next: Option<&Claim>) -> Result<(), ExchangeError> {
         let seed = rand::random_range(-1.0..1.0);
         let probe = format!("SELECT pg_catalog.pg_my_temp_schema(),pg_catalog.setseed({seed})");
-        let hello = next.and_then(Claim::hello);
+        let hello = next.and_then(|claim| claim.hello(self));
         let texts: Vec<&str> = ["DISCARD ALL", &probe].into_iter().chain(hello).collect();
         let answers = self.exchange_all(&texts, EXCHANGE_TIMEOUT).await?;
         let rows = answers.get(1).map(Vec::as_slice).unwrap_or_default();
@@ -360,7 +360,7 @@ impl Backend {
         self.unclean = false;
         self.owner = None;
         match answers.get(2) {
-            Some(rows) => self.take_nonce(rows).map(drop),
+            Some(rows) => self.take_hello(rows).map(drop),
             None => Ok(()),
         }
     }
@@ -398,6 +398,10 @@ impl Bound {
 
     pub fn close(mut self, reason: BackendClose) {
         self.lease.close(reason);
+    }
+
+    pub(super) fn claim(&self) -> &Claim {
+        &self.lease.claim
     }
 
     /// The server does not see the session as its tenant any more: nothing may be sent through it.

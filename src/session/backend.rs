@@ -43,6 +43,11 @@ impl Session {
                     }
                     self.expect_rest(header.total() - here);
                 }
+                b'N' if self.queue.is_secret() && header.total() <= WHOLE_MAX => {
+                    if here < header.total() {
+                        return (at, None);
+                    }
+                }
                 b'N' => {
                     if !self.is_cutting() {
                         assembly.take(at, at + here);
@@ -78,9 +83,6 @@ impl Session {
                 tag => {
                     if let Some(event) = self.reply(tag, &rest[HEADER..here], at, at + here, assembly) {
                         return (at, Some(event));
-                    }
-                    if self.meter.is_some() {
-                        self.measured(tag, &rest[HEADER..here]);
                     }
                 }
             }
@@ -134,12 +136,16 @@ impl Session {
 
     /// A reply to the head of the queue. `body`: where all of it is here.
     fn reply(&mut self, tag: u8, body: &[u8], from: usize, to: usize, assembly: &mut Assembly<'_>) -> Option<Event> {
+        if tag == b'D' && self.queue.is_secret() && !self.bound.as_ref().is_some_and(|bound| bound.has_entered(body)) {
+            return Some(Event::BackendLost(LastWords { without_context: true, ..LastWords::default() }));
+        }
         match self.queue.receive(tag) {
             Ok(received) => {
-                if tag == b'C' {
+                let is_clients = received.deliver == Deliver::Forward;
+                if tag == b'C' && is_clients {
                     self.note_command(body);
                 }
-                if let (b'C', Flow::After(after)) = (tag, &mut self.flow) {
+                if let (b'C', Flow::After(after), true) = (tag, &mut self.flow, is_clients) {
                     after.completed += 1;
                 }
                 self.deliver(received.deliver, from, to, assembly);
@@ -147,6 +153,9 @@ impl Session {
                     self.completed(owed, Outcome::Completed);
                 }
                 self.emit_synthesised(assembly.own_if(self.queue.is_synthesised_next()));
+                if self.meter.is_some() && is_clients {
+                    self.measured(tag, body);
+                }
                 None
             }
             Err(mismatch) => Some(self.broken(&mismatch)),
@@ -161,12 +170,16 @@ impl Session {
         let outcome = if self.queue.has_failed() { Outcome::Failed } else { Outcome::Completed };
         match self.queue.receive(b'Z') {
             Ok(received) => {
-                if let Some(bound) = &mut self.bound {
-                    bound.status = status;
-                }
                 if let Some(owed) = received.done {
                     self.completed(owed, outcome);
                 }
+                if received.deliver == Deliver::Withhold {
+                    return None;
+                }
+                if let Some(bound) = &mut self.bound {
+                    bound.status = status;
+                }
+                self.sealing.settle(status);
                 if status == TxStatus::Idle && self.reshapes {
                     // Before the client knows, and may tell others. What is still owed may change more.
                     note_new_shapes();
@@ -192,23 +205,27 @@ impl Session {
         match deliver {
             Deliver::Forward if self.is_cutting() => {}
             Deliver::Forward => assembly.take(from, to),
-            Deliver::Swallow => {}
+            Deliver::Swallow | Deliver::Withhold => {}
             Deliver::Replace(bytes) => assembly.own().extend_from_slice(&bytes),
         }
     }
 
     fn error_reply(&mut self, body: &[u8], from: usize, to: usize, assembly: &mut Assembly<'_>) -> Option<Event> {
         let fields = ErrorFields::read(body);
-        let words = || LastWords {
+        let words = |without_context| LastWords {
             code: String::from_utf8_lossy(fields.code).into_owned(),
             message: String::from_utf8_lossy(fields.message).into_owned(),
+            without_context,
         };
         if fields.is_fatal() {
-            return Some(Event::BackendLost(words()));
+            return Some(Event::BackendLost(words(false)));
+        }
+        if self.queue.is_secret() {
+            return Some(Event::BackendLost(words(true)));
         }
         let mut dropped = Vec::new();
         let Some(deliver) = self.queue.receive_error(|owed| dropped.push(owed)) else {
-            return Some(Event::BackendLost(words()));
+            return Some(Event::BackendLost(words(false)));
         };
         let refused = matches!(deliver, Deliver::Replace(_));
         let ours = if deliver == Deliver::Forward && self.handle.tenant.is_some() {
@@ -228,7 +245,9 @@ impl Session {
             Deliver::Forward if self.account.row().is_some() && shows_others(&fields) => {
                 frame::error_without(body, b'D', assembly.own());
             }
-            Deliver::Forward | Deliver::Swallow | Deliver::Replace(_) => self.deliver(deliver, from, to, assembly),
+            Deliver::Forward | Deliver::Swallow | Deliver::Withhold | Deliver::Replace(_) => {
+                self.deliver(deliver, from, to, assembly)
+            }
         }
         self.note_error(fields.code);
         self.failed = true;
@@ -440,7 +459,7 @@ impl Session {
         if let Some(bound) = &mut self.bound {
             bound.close_after = Some(BackendClose::Protocol);
         }
-        Event::BackendLost(LastWords { code: "08P01".to_owned(), message: what.to_string() })
+        Event::BackendLost(LastWords { code: "08P01".to_owned(), message: what.to_string(), ..LastWords::default() })
     }
 }
 

@@ -21,7 +21,7 @@ use super::frontend::READY_IDLE;
 use super::handle::Signal;
 use super::refuse::{POISON, SYNC};
 use super::relay::READ_AHEAD_MAX;
-use super::{CloseReason, Event, LastWords, Pass, Session};
+use super::{CloseReason, Event, LastWords, Owed, Pass, Session};
 use crate::audit::Ticket;
 use crate::copy::{Batch, Options, Place, Read, Reader};
 use crate::metrics::LimitKind;
@@ -29,7 +29,7 @@ use crate::policy::Admitted;
 use crate::pool::exchange::ExchangeError;
 use crate::pool::inject::Answer;
 use crate::record::Outcome;
-use crate::reply::Expect;
+use crate::reply::{Expect, Show};
 use crate::sql::copy::CopyFrom;
 use crate::tenant::TenantKey;
 use crate::wire::frame::{self, ErrorFields, HEADER, Header, TxStatus};
@@ -114,7 +114,8 @@ impl Session {
             Way::Query => Expect::Query,
             Way::Execute => Expect::Execute,
         };
-        self.forward_statement(admitted, expect, ticket, None);
+        let owed = Owed { ticket: Some(ticket), ..Owed::default() };
+        self.forward_statement(admitted, expect, Show::Forward, owed);
         let readied = self.copy_ready(way).await;
         let in_block = self.bound.as_ref().is_some_and(|bound| bound.status == TxStatus::Open);
         let outcome = match readied {
@@ -641,11 +642,13 @@ fn obey(signal: Option<Signal>, draining: &mut bool, has_place: impl Fn() -> boo
 
 fn last_words(error: &ExchangeError) -> LastWords {
     match error {
-        ExchangeError::Refused { sqlstate, message } => LastWords { code: sqlstate.clone(), message: message.clone() },
+        ExchangeError::Refused { sqlstate, message } => {
+            LastWords { code: sqlstate.clone(), message: message.clone(), ..LastWords::default() }
+        }
         ExchangeError::Lost(_)
         | ExchangeError::Protocol(_)
         | ExchangeError::Context(_)
         | ExchangeError::Residue
-        | ExchangeError::Timeout(_) => LastWords { code: String::new(), message: error.to_string() },
+        | ExchangeError::Timeout(_) => LastWords { message: error.to_string(), ..LastWords::default() },
     }
 }

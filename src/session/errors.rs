@@ -124,6 +124,27 @@ impl Report for ContextRefused {
     }
 }
 
+/// A cancel or a time limit hit what goes before the client's statement, which did not begin.
+pub(super) struct CancelledBefore;
+
+impl Report for CancelledBefore {
+    fn fault(&self) -> Fault {
+        Fault::Client
+    }
+
+    fn severity(&self) -> Severity {
+        Severity::Error
+    }
+
+    fn sqlstate(&self) -> SqlState {
+        SqlState::QUERY_CANCELED
+    }
+
+    fn message(&self) -> Cow<'_, str> {
+        "canceling statement before it began".into()
+    }
+}
+
 /// Why a database's tenants are not served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WallReport {

@@ -10,6 +10,7 @@ use super::copy_in::{CopyIn, Way};
 use super::effects::{Pins, needs_attention};
 use super::frontend::{FLUSH, Message, Step};
 use super::refuse::{Refusing, Unsupported};
+use super::sealing::Entering;
 use super::statements::{NAMED_MAX, ServerName, Statement, scope};
 use super::{After, Effectful, Event, Flow, Owed, Pass, Portals, Session, Undo};
 use crate::audit::Ticket;
@@ -89,11 +90,17 @@ impl Session {
                 return Ok(self.parse_spliced(&parse, &statement, asked, assembly));
             }
         }
+        // Entering takes the unnamed statement: before a new one it is done already.
+        let entering = if named { Entering::Not } else { self.entering(&statement.analysis) };
+        if entering == Entering::Wait {
+            return Ok(self.wait_before(assembly));
+        }
         let ticket = match self.open_parse(asked, &parse, &statement) {
             Ok(ticket) => ticket,
             Err(error) => return Ok(self.refuse_extended(&error, assembly)),
         };
         self.be_busy();
+        self.enter_where(entering, assembly);
         if parse.name.is_empty() {
             match rewritten {
                 None => message.pass(assembly),
@@ -277,6 +284,10 @@ impl Session {
             }
             self.touch_parameters(statement.as_deref(), &message.body[names.length..]);
         }
+        let entering = statement.as_ref().map_or(Entering::Not, |statement| self.entering(&statement.analysis));
+        if entering == Entering::Wait {
+            return Ok(self.wait_before(assembly));
+        }
         let values = &message.body[names.length..];
         let intent = Intent::Bind { statement: statement.as_deref(), values };
         let ticket = match self.open_ticket_of_part(&intent) {
@@ -284,6 +295,7 @@ impl Session {
             Err(error) => return Ok(discard_rest(self.refuse_extended(&error, assembly), message)),
         };
         self.be_busy();
+        self.enter_where(entering, assembly);
         match &statement {
             _ if names.statement.is_empty() => {
                 self.ensure_unnamed(assembly);
@@ -446,8 +458,10 @@ impl Session {
         self.part_from_others(assembly);
         if let Some(statement) = &statement {
             self.note_shapes(&statement.analysis);
+            self.note_ends(&statement.analysis);
         }
-        self.forward_statement(admitted, Expect::Execute, ticket, statement);
+        let owed = Owed { ticket: Some(ticket), undo: Undo::Nothing, statement };
+        self.forward_statement(admitted, Expect::Execute, Show::Forward, owed);
         message.pass(assembly);
         match effectful {
             None => Ok(Step::Done),

@@ -15,9 +15,9 @@ use super::copy_in::{CopyIn, Way};
 use super::effects::{Touched, needs_attention};
 use super::extended::discard_rest;
 use super::refuse::{Refusing, SYNC, Unsupported};
+use super::sealing::Sealing;
 use super::statements::Statement;
-use super::{After, CloseReason, Effectful, Event, Flow, Owed, Pass, Session, Undo, encode};
-use crate::audit::Ticket;
+use super::{After, CloseReason, Effectful, Event, Flow, Owed, Pass, Session, encode};
 use crate::metrics::ClientState;
 use crate::policy::{Admitted, Verdict};
 use crate::pool::Bound;
@@ -229,6 +229,7 @@ impl Session {
     pub(super) fn hold(&mut self, bound: Bound) {
         let now_us = self.context.now_us.get();
         bound.note_client(self.handle.id, now_us);
+        self.sealing = Sealing::default();
         *self.handle.cancel_target.borrow_mut() = Some(bound.cancel_target());
         self.handle.backend.set(Some(bound.id()));
         self.handle.request_at_us.set(now_us);
@@ -286,6 +287,11 @@ impl Session {
         if attention && self.forgets_tenant_midway(&analysis) {
             return Ok(self.refuse_query(&Unsupported::ContextReset, assembly));
         }
+        let enclosure = match self.enclosure(&analysis) {
+            Ok(Some(enclosure)) => enclosure,
+            Ok(None) => return Ok(self.wait_before(assembly)),
+            Err(error) => return Ok(self.refuse_query(&error, assembly)),
+        };
         if analysis.summary.has(Summary::COPY) && self.copies_by_insert(&analysis) {
             if analysis.statements.len() > 1 || self.queue.is_open() {
                 return Ok(self.refuse_query(&Unsupported::CopyNotAlone, assembly));
@@ -343,11 +349,15 @@ impl Session {
             bound.unnamed = None;
         }
         self.note_shapes(&analysis);
-        self.forward_statement(admitted, Expect::Query, ticket, None);
+        self.enclose(enclosure, assembly);
+        let owed = Owed { ticket: Some(ticket), ..Owed::default() };
+        self.forward_statement(admitted, Expect::Query, enclosure.shows(), owed);
         match spliced.or(rewritten) {
             None => message.pass(assembly),
             Some(text) => put_query(assembly.own(), &text),
         }
+        self.end_enclosure(enclosure, assembly);
+        self.note_ends(&analysis);
         match effectful {
             None => Ok(Step::Done),
             Some(statement) => {
@@ -371,15 +381,9 @@ impl Session {
     }
 
     /// Owes a statement's reply. Only what policy has admitted comes this far.
-    pub(super) fn forward_statement(
-        &mut self,
-        _admitted: Admitted,
-        expect: Expect,
-        ticket: Ticket,
-        statement: Option<Rc<Statement>>,
-    ) {
+    pub(super) fn forward_statement(&mut self, _admitted: Admitted, expect: Expect, show: Show, owed: Owed) {
         self.note_statement();
-        self.queue.push(expect, Show::Forward, Owed { ticket: Some(ticket), undo: Undo::Nothing, statement });
+        self.queue.push(expect, show, owed);
     }
 
     pub(super) fn denied_or(&mut self, verdict: Verdict) -> Result<Admitted, Box<[u8]>> {
@@ -418,6 +422,7 @@ impl Session {
             message.pass(assembly);
             self.queue.push(Expect::Sync, Show::Forward, Owed::default());
             self.changes.end_batch();
+            self.note_sync();
         }
         Step::Done
     }
@@ -528,7 +533,7 @@ impl Session {
     }
 }
 
-fn put_query(out: &mut BytesMut, text: &[u8]) {
+pub(super) fn put_query(out: &mut BytesMut, text: &[u8]) {
     out.put_u8(b'Q');
     out.put_u32(text.len() as u32 + 5);
     out.put_slice(text);

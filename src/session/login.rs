@@ -10,6 +10,7 @@ use super::auditing::Trail;
 use super::context::{APPLICATION_NAME, Context, Greeting};
 use super::errors::{ContextRefused, QUOTING, QuotingOff, WallReport};
 use super::handle::Handle;
+use super::sealing::Sealing;
 use super::steps::seat_for;
 use super::{Client, Flow, Pass, Portals, Session, Told, encode_as};
 use crate::auth::LoggedIn;
@@ -107,6 +108,7 @@ impl Session {
             queue: ReplyQueue::default(),
             flow: Flow::Open,
             touched: None,
+            sealing: Sealing::default(),
             pins: Default::default(),
             denied: None,
             failed: false,

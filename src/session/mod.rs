@@ -8,6 +8,7 @@
 //! - `relay`: moving bytes, both ways at once,
 //! - `steps`: what has to wait,
 //! - `limits`: what a tenant may use,
+//! - `sealing`: whom a transaction on a standby is for,
 //! - `copy_in`, `copy_target`, `copy_batch`: COPY FROM under row security, as INSERTs,
 //! - `auditing`: what the audit stream is told,
 //! - `effects`, `statements`: what follows the client from backend to backend.
@@ -33,6 +34,7 @@ pub mod login;
 mod refuse;
 mod relay;
 mod rewriting;
+mod sealing;
 mod statements;
 mod steps;
 
@@ -59,6 +61,7 @@ use context::{APPLICATION_NAME, Context, Rules};
 use effects::{Pins, Touched};
 use handle::Handle;
 use limits::Meter;
+use sealing::Sealing;
 use statements::{Changes, Named, Statement};
 pub use steps::CancelGuard;
 
@@ -89,6 +92,7 @@ pub struct Session {
     queue: ReplyQueue<Owed>,
     flow: Flow,
     touched: Option<Box<Touched>>,
+    sealing: Sealing,
     pins: Pins,
     /// The next request that needs a backend gets this error instead.
     denied: Option<Box<[u8]>>,
@@ -295,6 +299,8 @@ enum Event {
 struct LastWords {
     code: String,
     message: String,
+    /// It is there still, and is not to be used: it would not see the transaction as the tenant's.
+    without_context: bool,
 }
 
 /// Why a session ended.

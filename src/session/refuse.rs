@@ -85,6 +85,10 @@ pub(super) enum Unsupported {
     CopyForm,
     /// Whom the session speaks for would be forgotten in the middle of something, or was.
     ContextReset,
+    /// A text that would leave the transaction in which a standby knows whom the session speaks for.
+    TransactionInText,
+    /// A Query in the middle of a batch, where a standby cannot be told whom the session speaks for.
+    QueryInBatch,
 }
 
 impl Report for Unsupported {
@@ -103,7 +107,9 @@ impl Report for Unsupported {
             | Self::PreparedExecute
             | Self::CopyNotAlone
             | Self::CopyForm
-            | Self::ContextReset => SqlState::FEATURE_NOT_SUPPORTED,
+            | Self::ContextReset
+            | Self::TransactionInText
+            | Self::QueryInBatch => SqlState::FEATURE_NOT_SUPPORTED,
             Self::DuplicateName(_) => SqlState::DUPLICATE_PREPARED_STATEMENT,
             Self::AbortedTransaction => SqlState::IN_FAILED_TRANSACTION,
             Self::NoSuchStatement(_) => SqlState::INVALID_SQL_STATEMENT_NAME,
@@ -132,6 +138,11 @@ impl Report for Unsupported {
             Self::ContextReset => {
                 "DISCARD ALL, DISCARD SEQUENCES and RESET ALL are not supported inside a transaction or batch".into()
             }
+            Self::TransactionInText => {
+                "transaction control and RESET ALL with other statements in one text are not supported on a standby"
+                    .into()
+            }
+            Self::QueryInBatch => "a Query before the Sync of a batch is not supported on a standby".into(),
             Self::CopyNotAlone => {
                 "COPY FROM with other statements in one text or batch is not supported under row security".into()
             }
@@ -155,6 +166,8 @@ impl Report for Unsupported {
             }
             Self::CopyForm => Some("Name the table without its database.".into()),
             Self::ContextReset => Some("Send it alone, between transactions.".into()),
+            Self::TransactionInText => Some("Send BEGIN, COMMIT and the like each in a Query of its own.".into()),
+            Self::QueryInBatch => Some("Send Sync before it.".into()),
             Self::PreparedExecute => Some("Bind and execute the statement itself.".into()),
             Self::StatementTooLong { .. } => {
                 Some("Send values as parameters or by COPY, or raise server.statement_size_max.".into())

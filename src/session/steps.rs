@@ -13,15 +13,15 @@ use tokio::time::Instant;
 use super::backend::Undone;
 use super::effects::Pins;
 use super::errors::{
-    AuditAway, BackendGone, ContextRefused, Farewell, QUOTING, QuotingOff, SettingsRefused, StateUnknown,
-    TooManySettings,
+    AuditAway, BackendGone, CancelledBefore, ContextRefused, Farewell, QUOTING, QuotingOff, SettingsRefused,
+    StateUnknown, TooManySettings,
 };
 use super::frontend::READY_IDLE;
 use super::handle::{Handle, Signal};
 use super::relay::READ_AHEAD_MAX;
 use super::{After, CloseReason, Event, Flow, LastWords, Pass, Session, encode, encode_as};
 use crate::config::{Account, PoolMode};
-use crate::fault::{Report, Severity};
+use crate::fault::{Report, Severity, SqlState};
 use crate::metrics::ClientState;
 use crate::pool::exchange::ExchangeError;
 use crate::pool::{BackendClose, BindError, Bound, Lease, LeaseError, Seat, Wait};
@@ -458,21 +458,30 @@ impl Session {
         for (index, owed) in dropped.into_iter().enumerate() {
             self.undo(owed, Undone::Lost { at_head: Some(index) == head });
         }
-        let reason = if bound_is_broken(self) { BackendClose::Protocol } else { BackendClose::Lost };
+        let reason = match bound_is_broken(self) {
+            true => BackendClose::Protocol,
+            false if words.without_context => BackendClose::NotClean,
+            false => BackendClose::Lost,
+        };
         if torn {
             // Half a message was passed on: nothing that follows it could be understood.
             self.let_go(Some(reason));
             return Err(CloseReason::BackendLost);
         }
         self.client.pass = Pass::Discard;
-        let detail = words.message.clone();
+        let report = |fatal| -> Box<dyn Report> {
+            match (words.without_context, words.code.as_bytes() == SqlState::QUERY_CANCELED.0) {
+                (true, true) => Box::new(CancelledBefore),
+                (true, false) => Box::new(ContextRefused),
+                (false, _) => Box::new(BackendGone { detail: words.message.clone(), fatal }),
+            }
+        };
         if in_transaction || stateful || (unanswered.batches == 0 && !unanswered.open) {
-            let fatal = BackendGone { detail, fatal: true };
             let expected = !in_transaction && !stateful && unanswered.batches == 0;
             self.let_go(Some(reason));
-            return if expected { Ok(()) } else { Err(self.fatal_as(&fatal, CloseReason::BackendLost)) };
+            return if expected { Ok(()) } else { Err(self.fatal_as(&*report(true), CloseReason::BackendLost)) };
         }
-        let error = encode(&BackendGone { detail, fatal: false });
+        let error = encode(&*report(false));
         for batch in 0..unanswered.batches {
             if batch > 0 || !already_failed {
                 self.tell(&error);

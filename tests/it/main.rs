@@ -25,5 +25,6 @@ mod rewriting;
 mod rig;
 mod settings;
 mod soak;
+mod standby;
 mod talk;
 mod tenants;

@@ -9,6 +9,8 @@ mod server;
 mod tables;
 mod trial;
 
+use trial::Lasting;
+
 use super::catalog::Snapshot;
 use super::client::{Client, GuardError};
 use super::report::Report;
@@ -46,7 +48,8 @@ pub async fn look(client: &mut Client, wall: &Wall) -> Result<Report, GuardError
     doctor.reach();
     let tries = doctor.tries();
     let Doctor { mut report, .. } = doctor;
-    trial::run(client, wall, &tries, &mut report).await?;
+    let context = if snapshot.server.in_recovery { Lasting::Transaction } else { Lasting::Session };
+    trial::run(client, wall, context, &tries, &mut report).await?;
     Ok(report)
 }
 

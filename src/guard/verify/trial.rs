@@ -1,5 +1,7 @@
 //! Trying it: sessions of nobody, of a tenant that there is not, with bad tokens and used ones.
 //!
+//! A standby is tried as a standby is used, transaction by transaction.
+//!
 //! Every probe is a read that ends with its transaction, asks for a constant, and gives up soon. One that takes too long
 //! has found no row at once, which is what a table without protection would have given.
 
@@ -21,12 +23,21 @@ pub(super) struct Try {
     pub values: Vec<String>,
 }
 
+/// How long a sealed context lasts on this server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lasting {
+    Session,
+    /// A hot standby's.
+    Transaction,
+}
+
 /// A probe's time, at most.
 const PROBE: &str = "SET LOCAL statement_timeout = '500ms'";
 
 pub(super) async fn run(
     client: &mut Client,
     wall: &Wall,
+    lasting: Lasting,
     tries: &[Try],
     report: &mut Report,
 ) -> Result<(), GuardError> {
@@ -42,10 +53,16 @@ pub(super) async fn run(
                 return Ok(());
             }
             // The key in use comes last: its session goes on as the stranger.
+            let mut enter = String::new();
             for (number, key) in keys.iter().enumerate().rev() {
-                tokens(client, key, number == 0, &stranger, report).await?;
+                match lasting {
+                    Lasting::Session => tokens(client, key, number == 0, &stranger, report).await?,
+                    Lasting::Transaction => {
+                        enter = transaction_tokens(client, key, number == 0, &stranger, report).await?;
+                    }
+                }
             }
-            others(client, "", &stranger, wall, tries, report).await?;
+            others(client, &enter, &stranger, wall, tries, report).await?;
             client.run("DISCARD ALL").await?;
         }
         ContextKind::Setting(name) => {
@@ -168,29 +185,93 @@ async fn tokens(
     let mut bad = sealer.token(stranger, session(2));
     bad[31] ^= 1;
     let bad = statement(2, &bad);
-    let enters = async |client: &mut Client, sql: &str| match client.run(sql).await {
-        Ok(rows) => Ok(rows.first().and_then(|row| row.first()?.as_deref()) == Some(stranger.as_str())),
-        Err(GuardError::Refused { .. }) => Ok(false),
-        Err(error) => Err(error),
-    };
-    if !enters(client, &good).await? {
-        let text = "the database does not take its tokens";
-        if in_use {
-            report.hole("sealed_keys", &object, text, PROTECT);
-        } else {
-            report.warn("sealed_keys", &object, text, PROTECT);
-        }
+    if !answers(client, &good, stranger.as_str()).await? {
+        not_taken(&object, in_use, report);
         return Ok(());
     }
     for (statement, text) in [(&good, "a used token enters again"), (&bad, "a forged token enters")] {
-        if enters(client, statement).await? {
+        if answers(client, statement, stranger.as_str()).await? {
             report.hole("sealed_tokens", &object, text, PROTECT);
         }
     }
-    if !enters(client, &later).await? {
+    if !answers(client, &later, stranger.as_str()).await? {
         report.hole("sealed_keys", &object, "the database does not take a second token", PROTECT);
         return Ok(());
     }
     report.pass("sealed_keys", &object, "enters; used and forged tokens are refused");
     Ok(())
+}
+
+/// On a standby: a good token enters, a forged and an expired one do not, and what one has set says nobody in a later
+/// transaction. Returns what makes a transaction the stranger's.
+async fn transaction_tokens(
+    client: &mut Client,
+    key: &SealKey,
+    in_use: bool,
+    stranger: &TenantKey,
+    report: &mut Report,
+) -> Result<String, GuardError> {
+    let object = format!("key of epoch {}", key.epoch);
+    let Ok(sealer) = Sealer::new(key) else { return Ok(String::new()) };
+    let clock =
+        client.run("SELECT pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())::pg_catalog.int8").await?;
+    let clock = clock.first().and_then(|row| row.first()?.as_deref()?.parse::<i64>().ok());
+    let Some(clock) = clock else { return Err(GuardError::Answer("the server's clock is no number".to_owned())) };
+    let pid = client.pid();
+    let statement = |expires, mac: [u8; 32]| seal::enter_transaction_statement(key, stranger.as_str(), expires, &mac);
+    let expires = clock + TRIAL_SECONDS;
+    let good = statement(expires, sealer.transaction_token(stranger, pid, expires));
+    let mut bad = sealer.transaction_token(stranger, pid, expires);
+    bad[31] ^= 1;
+    let bad = statement(expires, bad);
+    let old = statement(clock - 1, sealer.transaction_token(stranger, pid, clock - 1));
+
+    client.run("BEGIN READ ONLY").await?;
+    let entered = answers(client, &good, stranger.as_str()).await?;
+    let sealed =
+        if entered { client.run("SELECT pg_catalog.current_setting('pgwarden.sealed')").await? } else { Vec::new() };
+    client.run("ROLLBACK").await?;
+    if !entered {
+        not_taken(&object, in_use, report);
+        return Ok(good);
+    }
+    let sealed = sealed.first().and_then(|row| row.first()?.as_deref()).unwrap_or_default();
+    let again = format!("SELECT pg_catalog.set_config('pgwarden.sealed', {}, true)", literal(sealed));
+    client.run(&format!("BEGIN READ ONLY; {again}")).await?;
+    let replayed = answers(client, "SELECT pgwarden.tenant()", stranger.as_str()).await?;
+    client.run("ROLLBACK").await?;
+    if replayed {
+        report.hole("sealed_tokens", &object, "a transaction's context is good in a later one", PROTECT);
+    }
+    for (statement, text) in [(&bad, "a forged token enters"), (&old, "an expired token enters")] {
+        client.run("BEGIN READ ONLY").await?;
+        let entered = answers(client, statement, stranger.as_str()).await?;
+        client.run("ROLLBACK").await?;
+        if entered {
+            report.hole("sealed_tokens", &object, text, PROTECT);
+        }
+    }
+    report.pass("sealed_keys", &object, "enters; replayed, expired and forged tokens are refused");
+    Ok(good)
+}
+
+/// How long a token for the probes of a standby is good.
+const TRIAL_SECONDS: i64 = 600;
+
+/// A statement gives this one value; an error does not.
+async fn answers(client: &mut Client, sql: &str, value: &str) -> Result<bool, GuardError> {
+    match client.run(sql).await {
+        Ok(rows) => Ok(rows.first().and_then(|row| row.first()?.as_deref()) == Some(value)),
+        Err(GuardError::Refused { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn not_taken(object: &str, in_use: bool, report: &mut Report) {
+    let text = "the database does not take its tokens";
+    if in_use {
+        report.hole("sealed_keys", object, text, PROTECT);
+    } else {
+        report.warn("sealed_keys", object, text, PROTECT);
+    }
 }

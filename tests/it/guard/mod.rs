@@ -1,6 +1,6 @@
 //! Wall 1: `protect`, `doctor` and the sealed context, against a real PostgreSQL and without the proxy.
 
 mod doctor;
-mod protect;
+pub mod protect;
 mod seal;
-mod stand;
+pub mod stand;

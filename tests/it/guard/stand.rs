@@ -109,9 +109,8 @@ impl Stand {
 
     /// A session as the shared role.
     pub fn app(&self) -> Session {
-        let login =
-            Login::new(self.server.cluster().address(), &self.app.name, &self.app.password, &self.database.name);
-        Session { wire: login.connect(), turn: 0 }
+        let address = self.server.cluster().address();
+        Session::over(Login::new(address, &self.app.name, &self.app.password, &self.database.name))
     }
 }
 
@@ -143,6 +142,10 @@ pub struct Session {
 }
 
 impl Session {
+    pub fn over(login: Login) -> Self {
+        Self { wire: login.connect(), turn: 0 }
+    }
+
     /// Runs a Query: the rows' values, or `!SQLSTATE message`.
     pub fn ask(&mut self, sql: &str) -> String {
         let reply = self.wire.query(sql);
@@ -178,6 +181,15 @@ impl Session {
         let pid = self.pid();
         let mac = sealer(key).token(&tenant_key(tenant), Bound { pid, nonce, turn });
         seal::enter_statement(key, tenant, turn, &mac)
+    }
+
+    /// The statement with a good token for a transaction on a standby, which expires so many seconds from now.
+    pub fn transaction_token(&mut self, key: &SealKey, tenant: &str, seconds: i64) -> String {
+        let pid = self.pid();
+        let clock = self.ask("select extract(epoch from clock_timestamp())::bigint");
+        let expires = clock.parse::<i64>().expect("seconds") + seconds;
+        let mac = sealer(key).transaction_token(&tenant_key(tenant), pid, expires);
+        seal::enter_transaction_statement(key, tenant, expires, &mac)
     }
 }
 
