@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::chain::{KeyId, Time};
+use crate::record::put_number;
 
 /// Version of the records' fields.
 pub const RECORD_VERSION: u32 = 1;
@@ -62,18 +63,18 @@ pub(super) enum Control {
 }
 
 impl Control {
-    /// Appends the fields after the sequence number. `mono`: time since the stream was opened.
-    pub fn write(&self, mono: Duration, out: &mut Vec<u8>) {
-        let (kind, rest) = self.fields();
+    /// The fields after the sequence number. `mono`: time since the stream was opened.
+    pub fn fields(&self, mono: Duration) -> Vec<u8> {
+        let (kind, rest) = self.says();
         let (time, mono) = (now(), mono.as_micros());
-        let head = format!("\"v\":{RECORD_VERSION},\"time\":\"{time}\",\"mono\":{mono},\"kind\":\"{kind}\"");
-        out.extend_from_slice(head.as_bytes());
+        let mut out = format!("\"v\":{RECORD_VERSION},\"time\":\"{time}\",\"mono\":{mono},\"kind\":\"{kind}\"");
         for (key, value) in rest.as_object().into_iter().flatten() {
-            out.extend_from_slice(format!(",\"{key}\":{value}").as_bytes());
+            out.push_str(&format!(",\"{key}\":{value}"));
         }
+        out.into_bytes()
     }
 
-    fn fields(&self) -> (&'static str, Value) {
+    fn says(&self) -> (&'static str, Value) {
         match self {
             Self::Start { clean, key } => {
                 let version = env!("CARGO_PKG_VERSION");
@@ -110,22 +111,8 @@ impl Control {
 /// What every record begins with.
 pub(super) fn begin(out: &mut Vec<u8>, seq: u64) {
     out.extend_from_slice(b"{\"seq\":");
-    decimal(out, seq);
+    put_number(out, seq);
     out.push(b',');
-}
-
-fn decimal(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }
 
 pub(super) fn now() -> Time {
@@ -146,7 +133,7 @@ mod tests {
     fn written(seq: u64, control: &Control) -> Value {
         let mut line = Vec::new();
         begin(&mut line, seq);
-        control.write(Duration::from_micros(7), &mut line);
+        line.extend(control.fields(Duration::from_micros(7)));
         line.push(b'}');
         assert!(line.starts_with(format!("{{\"seq\":{seq},\"v\":1,").as_bytes()), "{}", String::from_utf8_lossy(&line));
         assert!(!line.contains(&b'\n'));

@@ -63,7 +63,12 @@ struct Log {
     /// Time to compare again.
     compared: Cell<Instant>,
     started: Instant,
+    /// Room to encode a record in, before anybody waits for it.
+    fields: Cell<Vec<u8>>,
 }
+
+/// Room that is kept from one record to the next.
+const FIELDS_KEPT: usize = 64 << 10;
 
 /// What records may say of values.
 struct Policies {
@@ -153,6 +158,7 @@ impl Audit {
                 clock: Cell::new((SystemTime::now(), now)),
                 compared: Cell::new(now),
                 stream,
+                fields: Cell::default(),
             })
         });
         Self { log }
@@ -203,7 +209,7 @@ impl Audit {
         let Some(log) = &self.log else { return Ok(self.unrecorded()) };
         let opened_at = Instant::now();
         let at = log.at(opened_at);
-        let seq = log.stream.append(|out| write(out, at))?;
+        let seq = log.encoded(|out| write(out, at), |fields| log.stream.append(fields))?;
         Ok(Ticket { opened_at, of_statement, open: Some(Open { log: log.clone(), who: who.clone(), seq }) })
     }
 
@@ -211,25 +217,25 @@ impl Audit {
     pub fn note(&self, write: impl FnOnce(&mut Vec<u8>, At)) -> Option<u64> {
         let log = self.log.as_ref()?;
         let at = log.at(Instant::now());
-        log.stream.append_outcome(|out| write(out, at)).ok()
+        log.encoded(|out| write(out, at), |fields| log.stream.append_event(fields)).ok()
     }
 
-    /// As [`Audit::note`], but what outcomes have in reserve is not for it: not taken while the log cannot be written.
+    /// As [`Audit::note`], but not taken while the log cannot be written.
     pub fn try_note(&self, write: impl FnOnce(&mut Vec<u8>, At)) -> Option<u64> {
         let log = self.log.as_ref()?;
         let at = log.at(Instant::now());
-        log.stream.append(|out| write(out, at)).ok()
+        log.encoded(|out| write(out, at), |fields| log.stream.append(fields)).ok()
     }
 
     /// Whether a message can be recorded now.
     pub fn is_writable(&self) -> bool {
-        self.log.as_ref().is_none_or(|log| log.stream.state() == State::Writing)
+        self.log.as_ref().is_none_or(|log| log.stream.is_writable())
     }
 
     /// Ready when a message can be recorded; `cx` is woken when that may be.
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(log) = &self.log else { return Poll::Ready(()) };
-        if log.stream.state() == State::Writing {
+        if log.stream.is_writable() {
             return Poll::Ready(());
         }
         log.stream.wake_when_writable(cx.waker());
@@ -259,6 +265,18 @@ impl Audit {
 }
 
 impl Log {
+    /// Encodes a record's fields where no other worker waits for it, and hands them on.
+    fn encoded<T>(&self, write: impl FnOnce(&mut Vec<u8>), hand_on: impl FnOnce(&[u8]) -> T) -> T {
+        let mut fields = self.fields.take();
+        fields.clear();
+        write(&mut fields);
+        let done = hand_on(&fields);
+        if fields.capacity() <= FIELDS_KEPT {
+            self.fields.set(fields);
+        }
+        done
+    }
+
     /// The moment for a record: the machine's clock, looked at now and then.
     fn at(&self, now: Instant) -> At {
         if now.saturating_duration_since(self.compared.get()) >= CLOCK_LIFETIME {
@@ -324,7 +342,8 @@ impl Ticket {
         let took = now.saturating_duration_since(self.opened_at);
         let Some(Open { log, who, seq }) = self.open.take() else { return (took, Recorded::Nothing) };
         let (at, us) = (log.at(now), took.as_micros() as u64);
-        let taken = log.stream.append_outcome(|out| record::outcome(out, at, &who, seq, outcome, answer, us));
+        let write = |out: &mut Vec<u8>| record::outcome(out, at, &who, seq, outcome, answer, us);
+        let taken = log.encoded(write, |fields| log.stream.append_outcome(fields));
         (took, taken.map_or(Recorded::Lost, Recorded::Taken))
     }
 }

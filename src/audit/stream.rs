@@ -1,11 +1,11 @@
 //! The way records take into the log: a queue that workers append to, and what they can ask about its state.
 //!
-//! Workers copy a record's bytes under a lock that is held for nothing else; the order in which they get it is the order of
-//! the log. One thread (`writer`) takes what is there, writes it and says how far it is. Nothing here waits: a session that
-//! has to wait leaves its waker.
+//! Workers copy a record's bytes, encoded before, under a lock that is held for nothing else; the order in which they get it
+//! is the order of the log. One thread (`writer`) takes what is there, writes it and says how far it is. Nothing here waits:
+//! a session that has to wait leaves its waker.
 //!
 //! Invariants: sequence numbers have no holes and depend on no clock; what was refused was not appended; the queue is
-//! bounded. A panic in a worker's closure leaves no half record, and one in the writer leaves a log that refuses everything.
+//! bounded, and what is left of it at the end is for outcomes. A panic in the writer leaves a log that refuses everything.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -99,11 +99,16 @@ pub struct Figures {
 
 pub const GROUPS: usize = 14;
 
+/// Bytes of a record's fields, at most: lengths have four bytes, and no record comes near.
+const RECORD_MAX: usize = 1 << 30;
+
 /// How long `shutdown` waits for the writer.
 const SHUTDOWN_TIME: Duration = Duration::from_secs(10);
 
-/// What outcomes may take beyond the queue, as a multiple of it: statements that were let through end in any case.
-const RESERVE: usize = 4;
+/// How far what has happened already may fill the queue, as a multiple of what statements may: logins, refusals and the like,
+/// of which a client can make as many as it likes; and outcomes, for statements that were let through end in any case.
+const EVENTS: usize = 2;
+const OUTCOMES: usize = 4;
 
 pub(super) struct Shared {
     queue: Mutex<Queue>,
@@ -113,6 +118,8 @@ pub(super) struct Shared {
     pub board: Board,
     /// Set while the writer cannot write. Under the queue's lock as `Queue::failed`, too.
     failure: Mutex<Option<(SystemTime, Arc<str>)>>,
+    /// Statements are refused: the log fails, or the queue is full. Changed under the queue's lock, looked at without.
+    refuses: AtomicBool,
     waiters: Mutex<Waiters>,
     /// How deep the writer sleeps.
     sleep: AtomicU8,
@@ -126,9 +133,8 @@ pub(super) struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    /// Lines, of which the first `whole` bytes are complete ones.
+    /// Lines.
     bytes: Vec<u8>,
-    whole: usize,
     /// Length of each line, its newline included.
     lengths: Vec<u32>,
     next: u64,
@@ -184,6 +190,7 @@ pub(super) struct Shortfall {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Statement,
+    Event,
     Outcome,
     Control,
     /// Of the writer, which writes it still when the log is closed for everybody else.
@@ -205,6 +212,7 @@ impl Stream {
             counts: Counts::default(),
             board: Board::of(&log.origin),
             failure: Mutex::new(None),
+            refuses: AtomicBool::new(false),
             waiters: Mutex::new(Waiters::default()),
             sleep: AtomicU8::new(AWAKE),
             wanted: AtomicBool::new(false),
@@ -230,22 +238,35 @@ impl Stream {
         Ok(Self { shared })
     }
 
-    /// Gives a record the next sequence number, which it returns. `write` appends the record's fields to `{"seq":N,`, without
-    /// the closing brace or a newline. It runs under the stream's lock: it only copies.
+    /// Gives a record the next sequence number, which it returns. `fields` follow `{"seq":N,`, without the closing brace or a
+    /// newline.
     ///
     /// # Errors
     /// The log cannot be written now, or the queue is full: nothing was appended.
-    pub fn append(&self, write: impl FnOnce(&mut Vec<u8>)) -> Result<u64, NotWritable> {
-        self.shared.append(Kind::Statement, write)
+    pub fn append(&self, fields: &[u8]) -> Result<u64, NotWritable> {
+        self.shared.append(Kind::Statement, fields)
     }
 
-    /// As [`Stream::append`], for what has happened already and can be held back no more: the queue's reserve takes it, even
-    /// while the log cannot be written.
+    /// As [`Stream::append`], for what has happened already: taken even while the log cannot be written, for as long as there
+    /// is more room than outcomes need.
     ///
     /// # Errors
-    /// The reserve is used up too. A `gap` record will count it.
-    pub fn append_outcome(&self, write: impl FnOnce(&mut Vec<u8>)) -> Result<u64, NotWritable> {
-        self.shared.append(Kind::Outcome, write)
+    /// There is not. A `gap` record will count it.
+    pub fn append_event(&self, fields: &[u8]) -> Result<u64, NotWritable> {
+        self.shared.append(Kind::Event, fields)
+    }
+
+    /// As [`Stream::append_event`], for the end of a statement that was let through: it has the last of the room.
+    ///
+    /// # Errors
+    /// That is used up too. A `gap` record will count it.
+    pub fn append_outcome(&self, fields: &[u8]) -> Result<u64, NotWritable> {
+        self.shared.append(Kind::Outcome, fields)
+    }
+
+    /// Whether a statement can be appended now.
+    pub fn is_writable(&self) -> bool {
+        !self.shared.refuses.load(Ordering::Acquire)
     }
 
     /// Whether a record has survived what `durability` asks for. It never becomes false again.
@@ -286,7 +307,7 @@ impl Stream {
             waiters.writable.push(waker.clone());
         }
         drop(waiters);
-        if shared.state() == State::Writing {
+        if self.is_writable() {
             waker.wake_by_ref();
         }
     }
@@ -295,7 +316,7 @@ impl Stream {
         let shared = &*self.shared;
         let (appended, queue_bytes, lost, refused) = {
             let queue = shared.lock_queue();
-            (queue.next, queue.whole as u64, queue.lost, queue.refused)
+            (queue.next, queue.bytes.len() as u64, queue.lost, queue.refused)
         };
         let counts = &shared.counts;
         let load = |counter: &AtomicU64| counter.load(Ordering::Acquire);
@@ -378,30 +399,24 @@ impl fmt::Debug for Stream {
 }
 
 impl Shared {
-    fn append(&self, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) -> Result<u64, NotWritable> {
+    fn append(&self, kind: Kind, fields: &[u8]) -> Result<u64, NotWritable> {
         let mut queue = self.lock_queue();
-        if let Err(refusal) = self.admit(&queue, kind) {
+        if let Err(refusal) = self.admit(&queue, kind, fields) {
             match kind {
                 Kind::Statement => queue.refused += 1,
-                Kind::Outcome | Kind::Control | Kind::Last => queue.lost += 1,
+                Kind::Event | Kind::Outcome | Kind::Control | Kind::Last => queue.lost += 1,
             }
             return Err(refusal);
         }
         let seq = queue.next;
-        let start = queue.whole;
+        let start = queue.bytes.len();
         control::begin(&mut queue.bytes, seq);
-        write(&mut queue.bytes);
+        queue.bytes.extend_from_slice(fields);
         queue.bytes.extend_from_slice(b"}\n");
-        let end = queue.bytes.len();
-        let Ok(length) = u32::try_from(end - start) else {
-            // Four gigabytes are no record.
-            queue.bytes.truncate(start);
-            queue.lost += 1;
-            return Err(NotWritable::Full);
-        };
-        queue.lengths.push(length);
-        queue.whole = end;
+        let length = queue.bytes.len() - start;
+        queue.lengths.push(u32::try_from(length).expect("`admit` saw to it"));
         queue.next += 1;
+        self.tell(&queue);
         drop(queue);
         // The writer says that it sleeps before it looks into the queue a last time.
         if self.sleep.load(Ordering::SeqCst) == ASLEEP && self.sleep.swap(AWAKE, Ordering::SeqCst) == ASLEEP {
@@ -410,35 +425,39 @@ impl Shared {
         Ok(seq)
     }
 
-    fn admit(&self, queue: &Queue, kind: Kind) -> Result<(), NotWritable> {
+    fn admit(&self, queue: &Queue, kind: Kind, fields: &[u8]) -> Result<(), NotWritable> {
         let limit = match kind {
             Kind::Statement => self.queue_max,
-            Kind::Outcome => self.queue_max.saturating_mul(RESERVE),
+            Kind::Event => self.queue_max.saturating_mul(EVENTS),
+            Kind::Outcome => self.queue_max.saturating_mul(OUTCOMES),
             Kind::Control | Kind::Last => usize::MAX,
         };
         if queue.closed && kind != Kind::Last {
             Err(NotWritable::Closed)
         } else if queue.failed && kind == Kind::Statement {
             Err(NotWritable::Failed)
-        } else if queue.whole >= limit {
+        } else if queue.bytes.len() >= limit || fields.len() > RECORD_MAX {
             Err(if queue.failed { NotWritable::Failed } else { NotWritable::Full })
         } else {
             Ok(())
         }
     }
 
+    /// For those who do not ask the queue itself.
+    fn tell(&self, queue: &Queue) {
+        self.refuses.store(queue.failed || queue.bytes.len() >= self.queue_max, Ordering::Release);
+    }
+
     /// Appends one of the log's own records, in spite of a full queue: they are few.
     pub fn control(&self, control: &Control) {
-        let mono = self.started.elapsed();
         // Only a closed log refuses, and has nothing to say any more.
-        let _ = self.append(Kind::Control, |out| control.write(mono, out));
+        let _ = self.append(Kind::Control, &control.fields(self.started.elapsed()));
     }
 
     /// As [`Shared::control`], by the writer, and to a closed log too.
     pub fn last(&self, control: &Control) {
-        let mono = self.started.elapsed();
         // Nothing refuses it.
-        let _ = self.append(Kind::Last, |out| control.write(mono, out));
+        let _ = self.append(Kind::Last, &control.fields(self.started.elapsed()));
     }
 
     fn is_settled(&self, seq: u64) -> bool {
@@ -453,7 +472,7 @@ impl Shared {
         if let Some((since, error)) = lock(&self.failure).clone() {
             return State::Failed { since, error };
         }
-        if self.lock_queue().whole >= self.queue_max { State::Full } else { State::Writing }
+        if self.lock_queue().bytes.len() >= self.queue_max { State::Full } else { State::Writing }
     }
 
     /// Everything that waits, in exchange for an empty batch.
@@ -462,10 +481,10 @@ impl Shared {
         batch.lengths.clear();
         let was_full = {
             let mut queue = self.lock_queue();
-            let was_full = queue.whole >= self.queue_max;
+            let was_full = queue.bytes.len() >= self.queue_max;
             std::mem::swap(&mut queue.bytes, &mut batch.bytes);
             std::mem::swap(&mut queue.lengths, &mut batch.lengths);
-            queue.whole = 0;
+            self.tell(&queue);
             was_full
         };
         if was_full {
@@ -474,7 +493,7 @@ impl Shared {
     }
 
     pub fn has_records(&self) -> bool {
-        self.lock_queue().whole > 0
+        !self.lock_queue().bytes.is_empty()
     }
 
     /// Refuses everything from here on.
@@ -510,7 +529,7 @@ impl Shared {
         drop(failure);
         if is_news {
             self.counts.failures.fetch_add(1, Ordering::Relaxed);
-            self.lock_queue().failed = true;
+            self.set_failed(true);
             self.wake_all();
         }
         is_news
@@ -519,8 +538,14 @@ impl Shared {
     /// Says that the log can be written again. Returns since when it could not, and why; absent where it could.
     pub fn recover(&self) -> Option<(SystemTime, Arc<str>)> {
         let failure = lock(&self.failure).take()?;
-        self.lock_queue().failed = false;
+        self.set_failed(false);
         Some(failure)
+    }
+
+    fn set_failed(&self, failed: bool) {
+        let mut queue = self.lock_queue();
+        queue.failed = failed;
+        self.tell(&queue);
     }
 
     pub fn shortfall(&self) -> Shortfall {
@@ -569,7 +594,7 @@ impl Shared {
         self.sleep.store(ASLEEP, Ordering::SeqCst);
         let (is_idle, closed) = {
             let queue = self.lock_queue();
-            (queue.whole == 0, queue.closed)
+            (queue.bytes.is_empty(), queue.closed)
         };
         if is_idle && !closed {
             thread::park_timeout(time);
@@ -588,12 +613,8 @@ impl Shared {
         }
     }
 
-    /// The queue, without what a panicking closure left of a record.
     fn lock_queue(&self) -> MutexGuard<'_, Queue> {
-        let mut queue = lock(&self.queue);
-        let whole = queue.whole;
-        queue.bytes.truncate(whole);
-        queue
+        lock(&self.queue)
     }
 }
 

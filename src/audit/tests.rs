@@ -41,9 +41,7 @@ fn config(directory: &Path) -> config::Audit {
     }
 }
 
-fn statement(out: &mut Vec<u8>) {
-    out.extend_from_slice(b"\"v\":1,\"kind\":\"statement\"");
-}
+const STATEMENT: &[u8] = b"\"v\":1,\"kind\":\"statement\"";
 
 /// Waits for something that is about to become true.
 fn until(what: &str, mut is_true: impl FnMut() -> bool) {
@@ -115,15 +113,15 @@ fn a_log_begins_goes_on_and_is_signed_to_its_end() {
     for round in 0..3u64 {
         let stream = Stream::open(&config).expect("open");
         assert_eq!(stream.state(), State::Writing);
-        let first = stream.append(statement).expect("append");
+        let first = stream.append(STATEMENT).expect("append");
         assert_eq!(first, 1 + round * 12);
         for i in 1..10 {
-            assert_eq!(stream.append(statement), Ok(first + i));
+            assert_eq!(stream.append(STATEMENT), Ok(first + i));
         }
         let last = first + 9;
         until("settled", || stream.is_settled(last));
         stream.clone().shutdown().expect("shutdown");
-        assert_eq!(stream.append(statement), Err(NotWritable::Closed));
+        assert_eq!(stream.append(STATEMENT), Err(NotWritable::Closed));
         let figures = stream.figures();
         assert_eq!((figures.appended, figures.synced, figures.covered), (last + 2, last + 2, last + 2));
         assert!(figures.checkpoints >= 2 && figures.bytes > 0 && figures.groups.iter().sum::<u64>() >= 2);
@@ -157,7 +155,7 @@ fn segments_end_at_their_size_and_the_tree_goes_on() {
     let config = config::Audit { segment_size: 2000, ..config(dir.path()) };
     let stream = Stream::open(&config).expect("open");
     for _ in 0..500 {
-        stream.append(statement).expect("append");
+        stream.append(STATEMENT).expect("append");
     }
     stream.shutdown().expect("shutdown");
     let seen = see(&config.directory, &[&key(1)]);
@@ -184,7 +182,7 @@ fn segments_end_at_their_size_and_the_tree_goes_on() {
     // A process that goes on in the middle of a segment gives the same hash of its file.
     let stream = Stream::open(&config).expect("open");
     for _ in 0..100 {
-        stream.append(statement).expect("append");
+        stream.append(STATEMENT).expect("append");
     }
     stream.shutdown().expect("shutdown");
     let text = fs::read_to_string(config.directory.join(segment::MANIFEST)).expect("a manifest");
@@ -201,7 +199,7 @@ fn a_segment_ends_at_its_age() {
     let config = config::Audit { segment_age: Duration::from_millis(10), ..config(dir.path()) };
     let stream = Stream::open(&config).expect("open");
     until("another segment", || stream.figures().segments > 1);
-    stream.append(statement).expect("append");
+    stream.append(STATEMENT).expect("append");
     stream.shutdown().expect("shutdown");
     assert!(segments(&config.directory).expect("segments").len() > 1);
     see(&config.directory, &[&key(1)]);
@@ -216,7 +214,7 @@ fn a_torn_end_is_cut_kept_and_recorded() {
         let config = config(dir.path());
         let stream = Stream::open(&config).expect("open");
         for _ in 0..3 {
-            stream.append(statement).expect("append");
+            stream.append(STATEMENT).expect("append");
         }
         stream.shutdown().expect("shutdown");
         let path = records_path(&config.directory, 0);
@@ -251,7 +249,7 @@ fn closed_log(dir: &Path) -> config::Audit {
     let config = config::Audit { segment_size: 2000, ..config(dir) };
     let stream = Stream::open(&config).expect("open");
     for _ in 0..120 {
-        stream.append(statement).expect("append");
+        stream.append(STATEMENT).expect("append");
     }
     stream.shutdown().expect("shutdown");
     config
@@ -391,18 +389,40 @@ fn a_record_stays_one_line_and_a_panic_leaves_none() {
     let config = config(dir.path());
     let stream = Stream::open(&config).expect("open");
     let forged = b"\"kind\":\n\"x\"\n\n";
-    let seq = stream.append(|out| out.extend_from_slice(forged)).expect("append");
-    let again = stream.clone();
-    let died = std::thread::spawn(move || {
-        again.append(|out| {
+    let seq = stream.append(forged).expect("append");
+    let audit = Audit::new(Some((stream.clone(), &config)));
+    let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        audit.note(|out, _| {
             out.extend_from_slice(b"half a rec");
             panic!("a bug in an encoder");
         })
-    });
-    assert!(died.join().is_err());
-    assert_eq!(stream.append(statement), Ok(seq + 1));
+    }));
+    assert!(died.is_err());
+    assert_eq!(audit.note(|out, _| out.extend_from_slice(STATEMENT)), Some(seq + 1));
     stream.shutdown().expect("shutdown");
     assert_eq!(see(&config.directory, &[&key(1)]).kinds(), ["start", "x", "statement", "stop"]);
+}
+
+#[test]
+fn nothing_that_clients_can_repeat_takes_the_room_of_outcomes() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = config::Audit { queue_size: 64 << 10, ..config(dir.path()) };
+    let stream = Stream::open(&config).expect("open");
+    let long = [STATEMENT, b",\"text\":\"", &[b'x'; 1000], b"\""].concat();
+    // The writer may take one batch before it stands still.
+    let (statements, events, outcomes) = stream.stalled(|| {
+        let fill = |append: &dyn Fn() -> Result<u64, NotWritable>| (0..10_000).take_while(|_| append().is_ok()).count();
+        std::thread::sleep(Duration::from_millis(30));
+        let statements = fill(&|| stream.append(&long));
+        assert!(!stream.is_writable());
+        let events = fill(&|| stream.append_event(&long));
+        assert!(stream.append(&long).is_err() && stream.append_event(&long).is_err());
+        (statements, events, fill(&|| stream.append_outcome(&long)))
+    });
+    assert!(statements >= 60 && (60..70).contains(&events) && (120..140).contains(&outcomes));
+    until("room", || stream.is_writable());
+    stream.shutdown().expect("shutdown");
+    assert_eq!(see(&config.directory, &[&key(1)]).count("statement"), statements + events + outcomes);
 }
 
 #[test]
@@ -446,7 +466,7 @@ fn checkpoints_are_copied_and_a_copy_that_fails_is_recorded() {
     until("a failed copy", || stream.figures().copies_failed >= 2);
     fs::create_dir(&elsewhere).expect("a directory");
     until("copies", || {
-        stream.append(statement).expect("append");
+        stream.append(STATEMENT).expect("append");
         std::thread::sleep(Duration::from_millis(30));
         elsewhere.join(COPIES).exists()
     });
@@ -495,7 +515,7 @@ fn whoever_waits_is_woken() {
         let stream = Stream::open(&config).expect("open");
         for _ in 0..50 {
             let woken = Arc::new(Woken(AtomicUsize::new(0)));
-            let seq = stream.append(statement).expect("append");
+            let seq = stream.append(STATEMENT).expect("append");
             stream.wake_when_settled(seq, &woken.clone().into());
             until("woken", || woken.0.load(Ordering::SeqCst) > 0);
             assert!(stream.is_settled(seq), "{durability:?}");
@@ -535,20 +555,20 @@ fn a_writer_that_stalls_fills_the_queue_and_nothing_is_lost() {
             let refused = (0..1000).find_map(|_| {
                 std::thread::sleep(Duration::from_micros(100));
                 for _ in 0..200 {
-                    match stream.append(statement) {
+                    match stream.append(STATEMENT) {
                         Ok(_) => taken += 1,
                         Err(refused) => return Some(refused),
                     }
                 }
                 None
             });
-            let outcomes = (0..100_000).take_while(|_| stream.append_outcome(statement).is_ok()).count();
+            let outcomes = (0..100_000).take_while(|_| stream.append_outcome(STATEMENT).is_ok()).count();
             (taken, refused, outcomes)
         });
         assert_eq!(refused, Some(NotWritable::Full));
         assert!(taken < 200_000 && outcomes > 3000 && outcomes < 100_000, "{taken} and {outcomes}");
         until("room", || stream.state() == State::Writing);
-        stream.append(statement).expect("append");
+        stream.append(STATEMENT).expect("append");
         let figures = stream.figures();
         assert_eq!((figures.failures, figures.refused, figures.lost), (0, 1, 1));
         stream.shutdown().expect("shutdown");
@@ -571,7 +591,7 @@ fn what_was_lost_is_told_by_a_log_that_is_closed_meanwhile() {
     let aside = segment.with_extension("moved");
     fs::rename(&segment, &aside).expect("move it away");
     until("trouble", || matches!(stream.state(), State::Failed { .. }));
-    while stream.append_outcome(statement).is_ok() {}
+    while stream.append_outcome(STATEMENT).is_ok() {}
     let closing = stream.clone();
     let closed = std::thread::spawn(move || closing.shutdown());
     // Longer than the writer tries at a stretch once the log is closed.

@@ -55,8 +55,8 @@ pub struct Audit {
 pub enum Durability {
     /// It is on disk.
     Strict,
-    /// Nothing: it is with the writer, which hands it to the operating system within milliseconds, and syncs at each
-    /// checkpoint. The client does not wait.
+    /// Nothing, and the client does not wait: it is with the writer, which hands it to the operating system within a
+    /// millisecond or two, and to the disk before each checkpoint.
     Group,
     /// Nothing: as `Group`, with less haste.
     Relaxed,

@@ -317,8 +317,10 @@ impl Proxy {
         let Some(log) = &self.log else { return };
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let at = At { unix_us: unix.as_micros() as u64, mono_us: log.started().elapsed().as_micros() as u64 };
+        let mut fields = Vec::new();
+        write(&mut fields, at);
         // The log counts what it could not take.
-        let _ = log.append_outcome(|out| write(out, at));
+        let _ = log.append_event(&fields);
     }
 
     /// Reads the configuration and puts it into force on every worker, or changes nothing.

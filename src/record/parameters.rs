@@ -17,7 +17,23 @@ pub struct HashKey(Hmac<Sha256>);
 pub struct TextMark {
     /// Bytes.
     pub length: u64,
-    pub hash: [u8; 16],
+    /// Absent where the text is too long to be hashed for its length's sake.
+    pub hash: Option<[u8; 16]>,
+}
+
+impl TextMark {
+    /// Of a text that nobody reads, however long.
+    pub fn of_length(length: usize) -> Self {
+        Self { length: length as u64, hash: None }
+    }
+
+    /// Appends `length` and `hash`.
+    pub(super) fn put(&self, json: &mut Json<'_>) {
+        json.number("length", self.length);
+        if let Some(hash) = &self.hash {
+            json.hex("hash", hash);
+        }
+    }
 }
 
 impl HashKey {
@@ -33,7 +49,7 @@ impl HashKey {
     }
 
     pub fn mark(&self, text: &[u8]) -> TextMark {
-        TextMark { length: text.len() as u64, hash: self.of(text) }
+        TextMark { length: text.len() as u64, hash: Some(self.of(text)) }
     }
 
     /// HMAC-SHA-256, the first 16 bytes.

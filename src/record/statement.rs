@@ -93,8 +93,8 @@ pub fn statement(out: &mut Vec<u8>, at: At, who: &Who, it: &Forwarded<'_>) {
     if let Some(words) = it.words {
         json.members(words.members());
     }
-    if let Some(text) = it.text {
-        json.number("length", text.length).hex("hash", &text.hash);
+    if let Some(text) = &it.text {
+        text.put(&mut json);
     }
     if let Some(kept) = &it.kept {
         kept.put(&mut json);
@@ -238,8 +238,8 @@ pub fn refused(out: &mut Vec<u8>, at: At, who: &Who, it: &Refused<'_>) {
     if let Some(words) = it.words {
         json.members(words.members());
     }
-    if let Some(text) = it.text {
-        json.number("length", text.length).hex("hash", &text.hash);
+    if let Some(text) = &it.text {
+        text.put(&mut json);
     }
     if let Some(kept) = &it.kept {
         kept.put(&mut json);

@@ -25,26 +25,23 @@ fn put_time(out: &mut Vec<u8>, unix_us: u64) {
     let (seconds, micros) = (unix_us / 1_000_000, unix_us % 1_000_000);
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = date(days);
-    put_digits(out, year, 4);
-    out.push(b'-');
-    put_digits(out, month, 2);
-    out.push(b'-');
-    put_digits(out, day, 2);
-    out.push(b'T');
-    put_digits(out, second / 3600, 2);
-    out.push(b':');
-    put_digits(out, second / 60 % 60, 2);
-    out.push(b':');
-    put_digits(out, second % 60, 2);
-    out.push(b'.');
-    put_digits(out, micros, 6);
-    out.push(b'Z');
-}
-
-fn put_digits(out: &mut Vec<u8>, value: u64, count: u32) {
-    for place in (0..count).rev() {
-        out.push(b'0' + (value / 10_u64.pow(place) % 10) as u8);
+    let mut text = *b"0000-00-00T00:00:00.000000Z";
+    for (at, pair) in [
+        (0, year / 100),
+        (2, year),
+        (5, month),
+        (8, day),
+        (11, second / 3600),
+        (14, second / 60 % 60),
+        (17, second % 60),
+        (20, micros / 10_000),
+        (22, micros / 100),
+        (24, micros),
+    ] {
+        text[at] += (pair / 10 % 10) as u8;
+        text[at + 1] += (pair % 10) as u8;
     }
+    out.extend_from_slice(&text);
 }
 
 /// The date of a day since 1970-01-01, by the Gregorian calendar: years are counted from March, so that a leap day is a

@@ -13,7 +13,7 @@ use super::statements::Statement;
 use crate::audit::{Audit, NotWritable, Recorded, Ticket};
 use crate::config::OnFailure;
 use crate::fault::SqlState;
-use crate::record::{self, Answer, Forwarded, Outcome, Parameters, Verdict, Who, Words};
+use crate::record::{self, Answer, Forwarded, Outcome, Parameters, TextMark, Verdict, Who, Words};
 use crate::sql::Analysis;
 use crate::wire::frame::{self, ErrorFields, HEADER, Parse, Target};
 
@@ -311,11 +311,16 @@ impl Session {
             b'P' => Parse::read(message.body).ok().map(|parse| parse.text),
             _ => None,
         };
-        let long = |text: &&[u8]| text.len() > self.rules.config.server.statement_size_max;
-        let analysis = text.filter(|text| !long(text)).map(|text| context.analyses.borrow_mut().read(text));
+        // A text that is refused for its length is not looked at, by the record no more than by the policy.
+        let read = text.filter(|text| text.len() <= self.rules.config.server.statement_size_max);
+        let analysis = read.map(|text| context.analyses.borrow_mut().read(text));
+        let mark = match (read, text) {
+            (Some(read), _) => context.audit.mark(read),
+            (None, unread) => unread.map(|text| TextMark::of_length(text.len())),
+        };
         let Some(trail) = &mut self.trail else { return };
         self.handle.recorded.set(self.handle.recorded.get() + 1);
-        let words = text.zip(analysis.as_deref()).map(|(text, analysis)| words(text, analysis));
+        let words = read.zip(analysis.as_deref()).map(|(text, analysis)| words(text, analysis));
         let tenant = self.handle.tenant.as_ref().map(|tenant| &tenant.name);
         let it = record::Refused {
             n: self.handle.recorded.get(),
@@ -324,8 +329,8 @@ impl Session {
             rule: refused.rule,
             sqlstate: refused.sqlstate,
             words,
-            text: text.and_then(|text| context.audit.mark(text)),
-            kept: text.zip(analysis.as_deref()).and_then(|(text, analysis)| context.audit.keep(tenant, text, analysis)),
+            text: mark,
+            kept: read.zip(analysis.as_deref()).and_then(|(text, analysis)| context.audit.keep(tenant, text, analysis)),
         };
         let write = |out: &mut Vec<u8>, at| record::refused(out, at, &trail.who, &it);
         let seq = match refused.sqlstate == SqlState::DISK_FULL.0 {

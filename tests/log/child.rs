@@ -45,10 +45,9 @@ pub fn config(directory: PathBuf, durability: Durability) -> Audit {
 }
 
 /// Fields of a record that says `mark`, of about 600 bytes.
-pub fn record(out: &mut Vec<u8>, mark: u64) {
-    let text =
-        format!("\"kind\":\"statement\",\"mark\":{mark},\"text\":\"{}\"", "x".repeat(500 + (mark % 200) as usize));
-    out.extend_from_slice(text.as_bytes());
+pub fn record(mark: u64) -> Vec<u8> {
+    let text = "x".repeat(500 + (mark % 200) as usize);
+    format!("\"kind\":\"statement\",\"mark\":{mark},\"text\":\"{text}\"").into_bytes()
 }
 
 /// Starts this program again as such a process.
@@ -110,7 +109,7 @@ fn appends_until_it_is_killed() {
 
 /// Appends a record and waits until it is settled. `None`: it was refused.
 pub fn append(stream: &Stream, mark: u64, waker: &Waker) -> Option<u64> {
-    let seq = stream.append(|out| record(out, mark)).ok()?;
+    let seq = stream.append(&record(mark)).ok()?;
     while !stream.is_settled(seq) {
         stream.wake_when_settled(seq, waker);
         thread::park_timeout(Duration::from_millis(100));

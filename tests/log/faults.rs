@@ -28,7 +28,7 @@ fn until(what: &str, mut is_true: impl FnMut() -> bool) {
 fn append_until_refused(stream: &Stream) -> Vec<(u64, u64)> {
     let (waker, mut taken) = (parker(), Vec::new());
     for mark in 0..1_000_000 {
-        match stream.append(|out| record(out, mark)) {
+        match stream.append(&record(mark)) {
             Ok(seq) => taken.push((seq, mark)),
             Err(NotWritable::Full) => {
                 stream.wake_when_writable(&waker);
@@ -46,13 +46,13 @@ fn append_until_refused(stream: &Stream) -> Vec<(u64, u64)> {
 fn suffers_and_recovers(stream: Stream, log: &Path, taken: Vec<(u64, u64)>, end: impl FnOnce()) {
     let State::Failed { error, .. } = stream.state() else { panic!("{:?}", stream.state()) };
     assert!(!error.is_empty());
-    assert_eq!(stream.append(|out| record(out, 0)), Err(NotWritable::Failed));
+    assert_eq!(stream.append(&record(0)), Err(NotWritable::Failed));
     let unsettled = stream.figures().written;
     assert!(!stream.is_settled(unsettled), "nothing is promised that is not there");
     let mut outcomes = Vec::new();
     let lost = loop {
         let mark = 5_000_000 + outcomes.len() as u64;
-        match stream.append_outcome(|out| record(out, mark)) {
+        match stream.append_outcome(&record(mark)) {
             Ok(seq) => outcomes.push((seq, mark)),
             Err(_) => break 3,
         }
@@ -60,7 +60,7 @@ fn suffers_and_recovers(stream: Stream, log: &Path, taken: Vec<(u64, u64)>, end:
     };
     assert!(outcomes.len() > 1000, "outcomes are taken for a while: {}", outcomes.len());
     for _ in 1..lost {
-        assert!(stream.append_outcome(|out| record(out, 1)).is_err());
+        assert!(stream.append_outcome(&record(1)).is_err());
     }
     std::thread::sleep(Duration::from_millis(300));
     assert!(matches!(stream.state(), State::Failed { .. }), "it is not over by itself");
@@ -186,7 +186,7 @@ fn a_directory_that_is_gone_refuses_statements_until_it_is_back() {
     // The open file takes bytes for ever; somebody has to look whether anybody can find it.
     until("somebody notices", || matches!(stream.state(), State::Failed { .. }));
     let before = stream.figures().appended;
-    assert_eq!(stream.append(|out| record(out, 2)), Err(NotWritable::Failed));
+    assert_eq!(stream.append(&record(2)), Err(NotWritable::Failed));
     assert_eq!(stream.figures().appended, before);
     suffers_and_recovers(stream, &log, vec![(1, 1)], || fs::rename(&away, &log).expect("renamed"));
 }
@@ -204,7 +204,7 @@ fn a_file_of_records_that_somebody_cut_stops_the_log() {
     let whole = fs::read(&path).expect("records");
     fs::OpenOptions::new().write(true).open(&path).expect("open").set_len(700).expect("cut");
     until("somebody notices", || matches!(stream.state(), State::Failed { .. }));
-    assert!(stream.append(|out| record(out, 9)).is_err());
+    assert!(stream.append(&record(9)).is_err());
     fs::write(&path, whole).expect("restored");
     until("the log goes on", || stream.state() == State::Writing);
     append(&stream, 10, &waker).expect("appended");

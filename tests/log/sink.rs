@@ -102,7 +102,7 @@ fn seq(line: &str) -> u64 {
 fn fill(stream: &Stream, count: u64) {
     let waker = parker();
     for mark in 1..count {
-        stream.append(|out| record(out, mark)).expect("appended");
+        stream.append(&record(mark)).expect("appended");
     }
     append(stream, count, &waker).expect("appended");
 }

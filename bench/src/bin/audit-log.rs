@@ -1,5 +1,5 @@
-//! Measures the audit log alone: what an append costs its worker, what the writer costs, how many records a second it takes,
-//! and how many statements share a sync.
+//! Measures the audit log alone: what an append and what a whole statement cost a worker, what the writer costs, how many
+//! records a second it takes, and how many statements share a sync.
 //!
 //! `cargo run --release -p pgwarden-bench --bin audit-log -- [--directory DIR] [--seconds N]`. The directory's disk is what is
 //! measured in `strict`.
@@ -15,9 +15,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Parser;
 use nix::time::{ClockId, clock_gettime};
-use pgwarden::audit::{Figures, Stream};
+use pgwarden::audit::{self, Figures, Stream};
 use pgwarden::chain::SigningKey;
 use pgwarden::config::{Audit, Durability, OnFailure, Shipped, Values};
+use pgwarden::record::{self, Answer, Forwarded, Message, Outcome, Person, Verdict, Who, Words};
+use pgwarden::sql::grammar;
 
 /// Measures the audit log alone
 #[derive(Parser)]
@@ -53,6 +55,14 @@ fn main() -> Result<()> {
             flood(&base, durability, pace, &args)?;
         }
     }
+    println!("\none worker's statements, intent and outcome, at so many a second");
+    println!("| message | asked for | statements/s | worker ns | writer ns | both ns | bytes |");
+    println!("|---|---|---|---|---|---|---|");
+    for message in [Message::Query, Message::Execute] {
+        for pace in PACES {
+            statements(&base, message, pace, &args)?;
+        }
+    }
     println!("\nclients that wait for each record");
     println!("| durability | clients | records/s | records/sync | CPU µs/record | mean wait µs |");
     println!("|---|---|---|---|---|---|");
@@ -68,8 +78,13 @@ const DURABILITIES: [Durability; 3] = [Durability::Relaxed, Durability::Group, D
 
 fn open(base: &Path, durability: Durability) -> Result<(tempfile::TempDir, Stream)> {
     let dir = tempfile::tempdir_in(base)?;
+    let stream = Stream::open(&config(&dir, durability)?)?;
+    Ok((dir, stream))
+}
+
+fn config(dir: &tempfile::TempDir, durability: Durability) -> Result<Audit> {
     let key = SigningKey::from_seed("bench", [7; 32])?;
-    let stream = Stream::open(&Audit {
+    Ok(Audit {
         directory: dir.path().join("log"),
         origin: None,
         durability,
@@ -91,8 +106,7 @@ fn open(base: &Path, durability: Durability) -> Result<(tempfile::TempDir, Strea
         columns: Default::default(),
         hash_key: None,
         raw_text_keys: None,
-    })?;
-    Ok((dir, stream))
+    })
 }
 
 fn flood(base: &Path, durability: Durability, pace: Option<u64>, args: &Args) -> Result<()> {
@@ -109,7 +123,7 @@ fn flood(base: &Path, durability: Durability, pace: Option<u64>, args: &Args) ->
             thread::sleep(Duration::from_micros(300));
         }
         for _ in 0..due.saturating_sub(appended).min(100) {
-            match stream.append(|out| out.extend_from_slice(&record)) {
+            match stream.append(&record) {
                 Ok(_) => appended += 1,
                 Err(_) => {
                     stream.wake_when_writable(&waker);
@@ -139,6 +153,71 @@ fn flood(base: &Path, durability: Durability, pace: Option<u64>, args: &Args) ->
     stream.shutdown().context("shutdown")
 }
 
+/// What the records of a short statement cost, from the session's call to the file.
+fn statements(base: &Path, message: Message, pace: Option<u64>, args: &Args) -> Result<()> {
+    const TEXT: &[u8] = b"SELECT abalance FROM pgbench_accounts WHERE aid = 4711;";
+    let (dir, stream) = open(base, Durability::Group)?;
+    let audit = audit::Audit::new(Some((stream.clone(), &config(&dir, Durability::Group)?)));
+    let who = Arc::new(Who::new(&Person {
+        session: 17,
+        user: "alice",
+        tenant: Some("acme"),
+        role: Some("app"),
+        database: "shop",
+        auth: "scram-sha-256",
+        client: "127.0.0.1:45678",
+        application: "pgbench",
+        ..Person::default()
+    }));
+    let words = Words::of(TEXT, &grammar::read(TEXT));
+    let mut answer = Answer { rows: 1, bytes: 17, ..Answer::default() };
+    answer.note_tag(b"SELECT 1");
+    let before = stream.figures();
+    let (cpu, own, start) =
+        (cpu(ClockId::CLOCK_PROCESS_CPUTIME_ID)?, cpu(ClockId::CLOCK_THREAD_CPUTIME_ID)?, Instant::now());
+    let mut count = 0u64;
+    while start.elapsed() < Duration::from_secs(args.seconds) {
+        let due = pace.map_or(u64::MAX, |pace| pace * (start.elapsed().as_millis() as u64 + 1));
+        if count >= due || !audit.is_writable() {
+            thread::sleep(Duration::from_micros(300));
+            continue;
+        }
+        for _ in 0..due.saturating_sub(count).min(100) {
+            let it = Forwarded {
+                n: count,
+                message,
+                verdict: Verdict::Allow,
+                policy: 1,
+                node: "127.0.0.1:5432",
+                backend: 12345,
+                words: Some(&words),
+                text: (message == Message::Query).then(|| audit.mark(TEXT)).flatten(),
+                parameters: None,
+            };
+            let Ok(ticket) = audit.open(&who, true, |out, at| record::statement(out, at, &who, &it)) else { break };
+            ticket.close(Outcome::Completed, &answer);
+            count += 1;
+        }
+    }
+    let own = self::cpu(ClockId::CLOCK_THREAD_CPUTIME_ID)? - own;
+    while stream.figures().written < stream.figures().appended {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let (all, wall) = (self::cpu(ClockId::CLOCK_PROCESS_CPUTIME_ID)? - cpu, start.elapsed());
+    let each = |time: Duration| time.as_nanos() as u64 / count.max(1);
+    println!(
+        "| {} | {} | {:.0} | {} | {} | {} | {} |",
+        message.label(),
+        pace.map_or("all".to_owned(), |pace| (pace * 1000).to_string()),
+        count as f64 / wall.as_secs_f64(),
+        each(own),
+        each(all.saturating_sub(own)),
+        each(all),
+        (stream.figures().bytes - before.bytes) / count.max(1),
+    );
+    stream.shutdown().context("shutdown")
+}
+
 fn wait(base: &Path, durability: Durability, clients: usize, args: &Args) -> Result<()> {
     let (_dir, stream) = open(base, durability)?;
     let record: Arc<[u8]> = record(args.record).into();
@@ -152,7 +231,7 @@ fn wait(base: &Path, durability: Durability, clients: usize, args: &Args) -> Res
                 let mut count = 0u64;
                 while !end.load(Ordering::Relaxed) {
                     let start = Instant::now();
-                    let Ok(seq) = stream.append(|out| out.extend_from_slice(&record)) else { continue };
+                    let Ok(seq) = stream.append(&record) else { continue };
                     while !stream.is_settled(seq) {
                         stream.wake_when_settled(seq, &waker);
                         thread::park_timeout(Duration::from_millis(100));
