@@ -53,7 +53,7 @@ pub fn hidden(tree: &RawStmt, statement: &Statement) -> Result<(), String> {
     }
     match seen.hidden {
         None => Ok(()),
-        Some(what) => Err(format!("hides {what}: {statement:#?}")),
+        Some(what) => Err(format!("hides {what}")),
     }
 }
 
