@@ -84,14 +84,33 @@ impl Frontier {
 
     /// Adds a leaf at the right.
     pub fn append(&mut self, leaf: Hash) {
-        let mut node = leaf;
-        // Each set bit at the low end of the size is a perfect tree that the new leaf completes to the next size.
-        for _ in 0..self.size.trailing_ones() {
+        self.append_tree(0, leaf);
+    }
+
+    /// Adds a perfect tree of `2^level` leaves at the right.
+    ///
+    /// # Panics
+    /// The tree's size is no multiple of that number: such leaves are no perfect tree there.
+    pub fn append_tree(&mut self, level: u32, root: Hash) {
+        let trees = self.size >> level;
+        assert_eq!(trees << level, self.size, "a perfect tree begins at a multiple of its size");
+        let mut node = root;
+        // Each set bit at the low end is a perfect tree that the new one completes to the next size.
+        for _ in 0..trees.trailing_ones() {
             let left = self.peaks.pop().expect("one peak for each bit of the size");
             node = node_hash(&left, &node);
         }
         self.peaks.push(node);
-        self.size += 1;
+        self.size = (trees + 1) << level;
+    }
+
+    /// In two: the leaves at the right that are no whole tree of `2^level`, as a tree of their own, and those before them,
+    /// counted in such trees.
+    pub fn split(&self, level: u32) -> (Self, Self) {
+        let high = self.size >> level;
+        let (left, right) = self.peaks.split_at(high.count_ones() as usize);
+        let low = Self { size: self.size - (high << level), peaks: right.to_vec() };
+        (low, Self { size: high, peaks: left.to_vec() })
     }
 
     /// Number of leaves.
