@@ -80,8 +80,9 @@ impl Retention {
         }
         self.warned = held > 0;
         let Some((segment, reason)) = due.first().filter(|(segment, _)| segment.end() <= safe) else { return };
-        shared.control(&Control::SegmentDeleted { first: segment.first, records: segment.records, reason });
-        self.announced = Some((segment.clone(), shared.appended()));
+        if shared.control(&Control::SegmentDeleted { first: segment.first, records: segment.records, reason }) {
+            self.announced = Some((segment.clone(), shared.appended()));
+        }
     }
 
     /// Segments to delete, oldest first, and why.

@@ -404,7 +404,9 @@ impl Shared {
         if let Err(refusal) = self.admit(&queue, kind, fields) {
             match kind {
                 Kind::Statement => queue.refused += 1,
-                Kind::Event | Kind::Outcome | Kind::Control | Kind::Last => queue.lost += 1,
+                Kind::Event | Kind::Outcome | Kind::Last => queue.lost += 1,
+                // Refused by a closed log only, and then what it would have said is not done.
+                Kind::Control => {}
             }
             return Err(refusal);
         }
@@ -448,10 +450,10 @@ impl Shared {
         self.refuses.store(queue.failed || queue.bytes.len() >= self.queue_max, Ordering::Release);
     }
 
-    /// Appends one of the log's own records, in spite of a full queue: they are few.
-    pub fn control(&self, control: &Control) {
-        // Only a closed log refuses, and has nothing to say any more.
-        let _ = self.append(Kind::Control, &control.fields(self.started.elapsed()));
+    /// Appends one of the log's own records, in spite of a full queue: they are few. Returns whether it did: a closed log
+    /// refuses, and what the record says must not be done then.
+    pub fn control(&self, control: &Control) -> bool {
+        self.append(Kind::Control, &control.fields(self.started.elapsed())).is_ok()
     }
 
     /// As [`Shared::control`], by the writer, and to a closed log too.
