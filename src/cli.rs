@@ -41,13 +41,35 @@ pub enum Exit {
     Listen,
     /// Something failed while running.
     Runtime,
+    /// An audit log, a proof or an export is not what was signed.
+    Tampered,
+    /// An audit log's end is missing, or an export's.
+    Truncated,
+    /// An audit log is whole, and says itself that something is not in it.
+    Gap,
+    /// Files of an audit log cannot be read.
+    Unreadable,
+    /// Reading the audit log could not be recorded, so nothing was read.
+    Unrecorded,
     /// Stopped by Ctrl-C, as shells report it.
     Interrupted,
 }
 
 impl Exit {
-    const ALL: [Self; 7] =
-        [Self::Done, Self::Failed, Self::Usage, Self::Config, Self::Listen, Self::Runtime, Self::Interrupted];
+    const ALL: [Self; 12] = [
+        Self::Done,
+        Self::Failed,
+        Self::Usage,
+        Self::Config,
+        Self::Listen,
+        Self::Runtime,
+        Self::Tampered,
+        Self::Truncated,
+        Self::Gap,
+        Self::Unreadable,
+        Self::Unrecorded,
+        Self::Interrupted,
+    ];
 
     pub const fn code(self) -> u8 {
         match self {
@@ -57,6 +79,11 @@ impl Exit {
             Self::Config => 3,
             Self::Listen => 4,
             Self::Runtime => 5,
+            Self::Tampered => 6,
+            Self::Truncated => 7,
+            Self::Gap => 8,
+            Self::Unreadable => 9,
+            Self::Unrecorded => 10,
             Self::Interrupted => 130,
         }
     }
@@ -71,6 +98,11 @@ impl Exit {
             Self::Config => "the configuration has problems",
             Self::Listen => "an address or socket cannot be listened on",
             Self::Runtime => "something failed while running",
+            Self::Tampered => "audit: not what was signed",
+            Self::Truncated => "audit: the end is missing",
+            Self::Gap => "audit: whole, but the log says itself that something is not in it",
+            Self::Unreadable => "audit: files cannot be read",
+            Self::Unrecorded => "audit: the read could not be recorded, so nothing was read",
             Self::Interrupted => "interrupted",
         }
     }
@@ -126,8 +158,12 @@ enum Command {
     #[command(after_long_help = "Examples:\n  pgwarden doctor\n  pgwarden doctor --database billing\n  \
         pgwarden doctor --json | jq '.findings[] | select(.level == \"hole\")'")]
     Doctor(doctor::DoctorArguments),
-    /// Make the key of an audit log
-    #[command(after_long_help = "Examples:\n  pgwarden audit keygen example.com/audit --out /etc/pgwarden/audit.key")]
+    /// Verify, read and prove an audit log, and make its key
+    #[command(
+        after_long_help = "Examples:\n  pgwarden audit keygen example.com/audit --out /etc/pgwarden/audit.key\n  \
+        pgwarden audit verify /var/lib/pgwarden/audit --key audit.pub\n  \
+        pgwarden audit cat --tenant harbor --since 2026-11-30T08:00:00Z"
+    )]
     Audit(audit::AuditArguments),
     /// Print the SQL that makes a tenancy's directory
     ///

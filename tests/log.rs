@@ -5,6 +5,8 @@
 
 #[path = "log/child.rs"]
 mod child;
+#[path = "log/commands.rs"]
+mod commands;
 #[path = "log/crash.rs"]
 mod crash;
 #[path = "log/faults.rs"]

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
+use super::reads::Announcement;
 use crate::chain::{KeyId, Time};
 use crate::record::put_number;
 
@@ -42,6 +43,11 @@ pub(super) enum Control {
         first: u64,
         records: u64,
         reason: &'static str,
+    },
+    /// Somebody reads the log; absent: it was announced in words that are none.
+    Read {
+        id: String,
+        announcement: Option<Announcement>,
     },
     CopyFailed {
         target: String,
@@ -97,6 +103,14 @@ impl Control {
             }
             Self::SegmentDeleted { first, records, reason } => {
                 ("segment_deleted", json!({"first": first, "records": records, "reason": reason}))
+            }
+            Self::Read { id, announcement: None } => ("read", json!({"id": id})),
+            Self::Read { id, announcement: Some(Announcement { command, arguments, by, login, at }) } => {
+                let mut fields = json!({"id": id, "command": command, "arguments": arguments, "by": by, "at": at});
+                if let Some(login) = login {
+                    fields["login"] = json!(login);
+                }
+                ("read", fields)
             }
             Self::CopyFailed { target, error } => ("checkpoint_copy_failed", json!({"target": target, "error": error})),
             Self::CopyRestored { target, missed } => {
@@ -166,6 +180,7 @@ mod tests {
     fn records_of_the_log_are_documented() {
         let (key, text) = (KeyId([1; 4]), || "x".to_owned());
         let outage = |lost| Control::Outage { since: UNIX_EPOCH, error: text(), lost, refused: 1 };
+        let announcement = Announcement { login: Some(text()), ..Announcement::new("cat", "") };
         let records = [
             Control::Start { clean: true, key },
             Control::Stop,
@@ -174,6 +189,8 @@ mod tests {
             outage(1),
             Control::KeyChange { old: key, new: key, new_public: text() },
             Control::SegmentDeleted { first: 1, records: 1, reason: "age" },
+            Control::Read { id: text(), announcement: None },
+            Control::Read { id: text(), announcement: Some(announcement) },
             Control::CopyFailed { target: text(), error: text() },
             Control::CopyRestored { target: text(), missed: 1 },
             Control::SinkFailed { target: text(), error: text() },

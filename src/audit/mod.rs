@@ -9,6 +9,8 @@ mod copies;
 mod figures;
 mod line;
 pub mod raw;
+pub mod read;
+mod reads;
 mod recover;
 mod retention;
 pub mod segment;
@@ -34,6 +36,7 @@ use tokio::time::Instant;
 pub use control::RECORD_VERSION;
 pub use copies::COPIES;
 pub use figures::{CopyFigures, Signed, SinkFigures};
+pub use reads::Announcement;
 pub use recover::{OpenError, TORN};
 pub use stream::{Figures, NotWritable, State, Stream};
 

@@ -22,8 +22,8 @@ pub const LOCK: &str = "lock";
 /// The first sequence number that is not safe elsewhere yet, written by whoever ships the log.
 pub const SHIPPED: &str = "shipped";
 
-const RECORDS: &str = "log";
-const CHECKPOINTS: &str = "checkpoints";
+pub(super) const RECORDS: &str = "log";
+pub(super) const CHECKPOINTS: &str = "checkpoints";
 
 /// A finished segment, as its line in the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,14 +69,28 @@ pub fn checkpoints_path(directory: &Path, first: u64) -> PathBuf {
 
 /// The first sequence numbers of the segments whose records are there, in order.
 pub fn segments(directory: &Path) -> io::Result<Vec<u64>> {
+    files_of(directory, RECORDS)
+}
+
+/// The first sequence numbers of the segments that have a file of this kind, in order.
+pub(super) fn files_of(directory: &Path, extension: &str) -> io::Result<Vec<u64>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {
         let name = entry?.file_name();
-        let stem = name.to_str().and_then(|name| name.strip_suffix(".log"));
-        found.extend(stem.filter(|stem| stem.len() == 20).and_then(|stem| stem.parse::<u64>().ok()));
+        let parts = name.to_str().and_then(|name| name.split_once('.'));
+        let stem = parts.filter(|(stem, rest)| *rest == extension && stem.len() == 20).map(|(stem, _)| stem);
+        found.extend(
+            stem.filter(|stem| stem.bytes().all(|byte| byte.is_ascii_digit()))
+                .and_then(|stem| stem.parse::<u64>().ok()),
+        );
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// Lower-case hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Makes the directory, for its owner only, unless it is there.

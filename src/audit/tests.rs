@@ -11,11 +11,11 @@ use super::*;
 use crate::chain::{Checkpoint, Frontier, Note, SigningKey, leaf_hash, notes};
 use crate::config::{self, CopyTo, Durability, OnFailure, Shipped, Values};
 
-fn key(seed: u8) -> SigningKey {
+pub(super) fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed("example.com/audit", [seed; 32]).expect("a key")
 }
 
-fn config(directory: &Path) -> config::Audit {
+pub(super) fn config(directory: &Path) -> config::Audit {
     config::Audit {
         directory: directory.join("log"),
         origin: None,

@@ -18,9 +18,10 @@ use ring::digest::{Context, SHA256};
 use super::control::{Control, now};
 use super::copies::Copies;
 use super::figures::Signed;
+use super::reads::Reads;
 use super::recover::{Keys, Log};
 use super::retention::Retention;
-use super::segment::{Finished, Segment, records_path};
+use super::segment::{Finished, Segment, hex, records_path};
 use super::stream::{Batch, GROUPS, Shared, Shortfall};
 use crate::chain::{Checkpoint, Note, SigningKey, leaf_hash};
 use crate::config::{self, Durability};
@@ -30,6 +31,7 @@ pub(super) struct Writer {
     log: Log,
     copies: Copies,
     retention: Retention,
+    reads: Reads,
     plan: Plan,
     batch: Batch,
     /// Of the batch, how many lines and bytes are in segments already.
@@ -97,6 +99,7 @@ impl Writer {
             shared,
             copies,
             retention: Retention::new(config),
+            reads: Reads::default(),
             plan,
             batch: Batch::default(),
             done: (0, 0),
@@ -308,6 +311,7 @@ impl Writer {
             self.rotate()?;
         }
         self.retention.delete(&mut self.log, &self.shared);
+        self.reads.collect(&self.log.directory, &self.shared);
         Ok(())
     }
 
@@ -373,7 +377,7 @@ impl Writer {
             Some(digest) => digest,
             None => digest_of(&records_path(&self.log.directory, segment.first))?,
         };
-        let sha256 = digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hex(digest.finish().as_ref());
         Ok(Finished {
             first: segment.first,
             records: segment.records,

@@ -122,6 +122,13 @@ pub fn put_string(out: &mut Vec<u8>, value: &str) {
     out.push(b'"');
 }
 
+/// A string in quotes, as records have it.
+pub fn quoted(value: &str) -> String {
+    let mut out = Vec::new();
+    put_string(&mut out, value);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 fn put_char(out: &mut Vec<u8>, char: char) {
     match char {
         '"' => out.extend_from_slice(b"\\\""),

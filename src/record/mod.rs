@@ -25,6 +25,7 @@ pub(crate) mod documented;
 mod tests;
 
 pub use event::{Change, LoginFailed, cancel, console, disconnect, login, login_failed, reload};
+pub use json::quoted;
 pub(crate) use json::put_number;
 pub use parameters::{HashKey, Parameters, Show, TextMark};
 pub use raw::{Kept, LeftOut, RawText, Sealed};
