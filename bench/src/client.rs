@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -29,7 +29,7 @@ pub struct Login {
     pub database: String,
     pub password: String,
     /// Client and server key by salt and iterations.
-    keys: Mutex<HashMap<(Vec<u8>, u32), Keys>>,
+    keys: Arc<Mutex<HashMap<(Vec<u8>, u32), Keys>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -45,8 +45,14 @@ impl Login {
             user: user.to_owned(),
             database: database.to_owned(),
             password: password.to_owned(),
-            keys: Mutex::default(),
+            keys: Arc::default(),
         }
+    }
+
+    /// Another user with the same password.
+    pub fn of(&self, user: &str) -> Self {
+        let (database, password, keys) = (self.database.clone(), self.password.clone(), self.keys.clone());
+        Self { port: self.port, user: user.to_owned(), database, password, keys }
     }
 
     fn keys(&self, salt: &[u8], iterations: u32) -> Keys {
@@ -165,6 +171,26 @@ impl Client {
     pub fn query(&mut self, sql: &str) -> Result<Reply> {
         self.ask(sql)?;
         self.finish()
+    }
+
+    /// The first column of all rows of one query, as text, a line each.
+    pub fn text(&mut self, sql: &str) -> Result<String> {
+        self.ask(sql)?;
+        let mut text = String::new();
+        loop {
+            match self.message()? {
+                (b'D', body) => {
+                    // The number of columns, then each with its length before it.
+                    let length = body.get(2..6).context("a row without columns")?.try_into()?;
+                    let end = 6 + usize::try_from(i32::from_be_bytes(length))?;
+                    text.push_str(std::str::from_utf8(body.get(6..end).context("a row that is cut short")?)?);
+                    text.push('\n');
+                }
+                (b'Z', _) => return Ok(text),
+                (b'T' | b'C' | b'S' | b'N', _) => {}
+                (tag, _) => bail!("unexpected message {:?} in a reply", char::from(tag)),
+            }
+        }
     }
 
     /// `COPY ... FROM STDIN`: sends `block` (CopyData messages, whole) `times` over.
@@ -370,6 +396,16 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(client.query("select").unwrap().bytes, one.len() as u64);
         }
+    }
+
+    #[test]
+    fn the_first_column_of_every_row_is_read_as_text() {
+        let row = |value: &[u8]| {
+            let length = (value.len() as u32).to_be_bytes();
+            message(b'D', &[b"\0\x02", length.as_slice(), value, b"\0\0\0\x01z"].concat())
+        };
+        let bytes = [row(b"one"), row(b""), row(b"two"), message(b'C', b"\0"), message(b'Z', b"I")].concat();
+        assert_eq!(scripted(bytes, 5).text("explain").unwrap(), "one\n\ntwo\n");
     }
 
     #[test]

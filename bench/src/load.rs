@@ -7,9 +7,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use rand::Rng;
+use rand::seq::{IndexedMutRandom, SliceRandom};
 
 use crate::client::{Buffer, Client, Login, copy_data};
-use crate::pgbench::SCALE;
+use crate::config::tenant;
+use crate::pgbench::{SCALE, TENANT_ACCOUNTS};
+use crate::server::OTHER_ACCOUNTS;
 use crate::workload::{IDLE_CLIENTS, POOL_SIZE, ROTATING_CLIENTS, Unit};
 
 /// Rows of the table `rows100`, each of 100 bytes.
@@ -23,6 +27,13 @@ const COPY_MESSAGES: usize = 8;
 const LOGIN_THREADS: usize = 4;
 const ROWS_CLIENTS: usize = 4;
 const SETUP_THREADS: usize = 8;
+/// Clients at work when tenants come in random order: half of the pool.
+const SPREAD_THREADS: usize = POOL_SIZE / 2;
+/// Clients of each tenant there, where the tenants are not too many.
+const SPREAD_EACH: usize = 8;
+const SPREAD_CLIENTS: usize = 800;
+/// Bytes of rows that are kept, as a share of what `CopyIn` sends: these have to be written.
+const KEPT_SHARE: u64 = 10;
 
 /// What a load did between `begin` and its end.
 pub struct Outcome {
@@ -44,7 +55,7 @@ impl Outcome {
 
 /// `ROTATING_CLIENTS` logged-in clients, `POOL_SIZE` threads: each runs one query on the next of its clients.
 pub fn rotate(login: &Login, time: Duration, begin: impl FnOnce() -> Result<()>) -> Result<Outcome> {
-    let mut clients = logins(login, ROTATING_CLIENTS)?;
+    let mut clients = logins(&[login], ROTATING_CLIENTS)?;
     let share = ROTATING_CLIENTS.div_ceil(POOL_SIZE);
     begin()?;
     let started = Instant::now();
@@ -142,22 +153,109 @@ pub fn copy_in(login: &Login, size: u64, begin: impl FnOnce() -> Result<()>) -> 
     Ok(Outcome::new(Unit::Megabyte, megabytes((block.len() * times) as u64), started, vec![micros(started)]))
 }
 
+/// Copies a tenth of `size` into a table that keeps the rows.
+pub fn copy_rows(login: &Login, size: u64, begin: impl FnOnce() -> Result<()>) -> Result<Outcome> {
+    let mut client = Client::connect(login, Buffer::Large)?;
+    let line = [[b'x'; 100].as_slice(), b"\n"].concat();
+    let block = copy_data(&line.repeat(COPY_LINES)).repeat(COPY_MESSAGES);
+    let times = usize::try_from(size / KEPT_SHARE)?.div_ceil(block.len());
+    begin()?;
+    let started = Instant::now();
+    client.copy_in("COPY copied (pad) FROM STDIN", &block, times)?;
+    let rows = times * COPY_MESSAGES * COPY_LINES;
+    Ok(Outcome::new(Unit::Rows, rows as f64 / 1000.0, started, vec![micros(started)]))
+}
+
+/// Two clients, of one tenant or of two, who ask by turns.
+pub fn turns(login: &Login, tenants: usize, time: Duration, begin: impl FnOnce() -> Result<()>) -> Result<Outcome> {
+    let users: Vec<Login> = (1..=tenants).map(|key| login.of(&tenant(key))).collect();
+    let mut clients = logins(&users.iter().collect::<Vec<_>>(), 2)?;
+    begin()?;
+    let started = Instant::now();
+    let deadline = started + time;
+    let mut latencies = Vec::new();
+    while Instant::now() < deadline {
+        for client in &mut clients {
+            latencies.push(look_up(client, 1)?);
+        }
+    }
+    let mut outcome = Outcome::new(Unit::Transaction, latencies.len() as f64, started, latencies);
+    outcome.held = clients;
+    Ok(outcome)
+}
+
+/// Clients of so many tenants; each of `SPREAD_THREADS` threads has a share of them and asks through any of it.
+pub fn spread(login: &Login, tenants: usize, time: Duration, begin: impl FnOnce() -> Result<()>) -> Result<Outcome> {
+    let users: Vec<Login> = (1..=tenants).map(|key| login.of(&tenant(key))).collect();
+    let count = (tenants * SPREAD_EACH).min(SPREAD_CLIENTS.max(tenants));
+    let mut clients = logins(&users.iter().collect::<Vec<_>>(), count)?;
+    clients.shuffle(&mut rand::rng());
+    begin()?;
+    let started = Instant::now();
+    let deadline = started + time;
+    let workers = clients.chunks_mut(count.div_ceil(SPREAD_THREADS)).map(|mine| {
+        move || {
+            let mut random = rand::rng();
+            let mut latencies = Vec::new();
+            while Instant::now() < deadline {
+                let client = mine.choose_mut(&mut random).context("a thread without clients")?;
+                latencies.push(look_up(client, random.random_range(1..=OTHER_ACCOUNTS))?);
+            }
+            Ok(latencies)
+        }
+    });
+    let latencies = in_parallel(workers)?;
+    let mut outcome = Outcome::new(Unit::Transaction, latencies.len() as f64, started, latencies);
+    outcome.held = clients;
+    Ok(outcome)
+}
+
+/// One row of a tenant's; how long it took (µs).
+fn look_up(client: &mut Client, account: usize) -> Result<f64> {
+    let before = Instant::now();
+    let reply = client.query(&format!("SELECT abalance FROM pgbench_accounts WHERE aid = {account}"))?;
+    ensure!(reply.rows == 1, "{} rows for one account", reply.rows);
+    Ok(micros(before))
+}
+
+/// Aggregates all of a tenant's accounts until `time` is over. Row security must not have cost the plan its workers.
+pub fn scan(login: &Login, time: Duration, begin: impl FnOnce() -> Result<()>) -> Result<Outcome> {
+    let sql = "SELECT count(filler), sum(abalance) FROM pgbench_accounts";
+    let mut client = Client::connect(login, Buffer::Small)?;
+    let plan = client.text(&format!("EXPLAIN {sql}"))?;
+    ensure!(plan.contains("Workers Planned"), "the plan is not parallel:\n{plan}");
+    let rows = client.text("SELECT count(*) FROM pgbench_accounts")?;
+    ensure!(rows.trim() == TENANT_ACCOUNTS.to_string(), "{rows} rows of a tenant");
+    begin()?;
+    let started = Instant::now();
+    let mut latencies = Vec::new();
+    while started.elapsed() < time {
+        let before = Instant::now();
+        client.query(sql)?;
+        latencies.push(micros(before));
+    }
+    Ok(Outcome::new(Unit::Transaction, latencies.len() as f64, started, latencies))
+}
+
 /// `IDLE_CLIENTS` clients that log in, run one query, and stay open in the outcome.
 pub fn idle(login: &Login, begin: impl FnOnce() -> Result<()>) -> Result<Outcome> {
     begin()?;
     let started = Instant::now();
-    let held = logins(login, IDLE_CLIENTS)?;
+    let held = logins(&[login], IDLE_CLIENTS)?;
     let mut outcome = Outcome::new(Unit::Client, IDLE_CLIENTS as f64, started, Vec::new());
     outcome.held = held;
     Ok(outcome)
 }
 
-/// `count` clients, each logged in and served one query.
-fn logins(login: &Login, count: usize) -> Result<Vec<Client>> {
+/// `count` clients, of these users by turns, each logged in and served one query.
+fn logins(users: &[&Login], count: usize) -> Result<Vec<Client>> {
     let workers = (0..SETUP_THREADS).map(|worker| {
         move || {
             let mine = (worker..count).step_by(SETUP_THREADS);
-            mine.map(|number| served(login).with_context(|| format!("client {number} of {count}"))).collect()
+            mine.map(|number| {
+                served(users[number % users.len()]).with_context(|| format!("client {number} of {count}"))
+            })
+            .collect()
         }
     });
     in_parallel(workers)

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod config;
 mod load;
 mod pgbench;
 mod process;
@@ -15,7 +16,7 @@ mod stats;
 mod trace;
 mod workload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,20 +25,25 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 
 use crate::client::Login;
 use crate::load::Outcome;
 use crate::pgbench::{Amount, Bench};
-use crate::process::Usage;
-use crate::proxy::{Account, Kind, Running, Site};
+use crate::process::{Each, Usage};
+use crate::proxy::{Account, Kind, Pooling, Running, Site};
 use crate::report::Row;
-use crate::server::Server;
+use crate::server::{DATABASE, Server};
 use crate::stats::percentile;
 use crate::trace::{Tool, Trace};
-use crate::workload::{IDLE_CLIENTS, Load, POOL_SIZE, Protocol, Script, WORKLOADS, Workload};
+use crate::workload::{
+    Context as TenantContext, IDLE_CLIENTS, Load, POOL_SIZE, Protocol, Script, Tenancy, WORKLOADS, Workload,
+};
 
 /// How long memory is given to settle before idle clients are weighed.
 const SETTLE: Duration = Duration::from_millis(1500);
+/// Rounds of a quick run.
+const QUICK_ROUNDS: usize = 3;
 /// Transactions of each client before a run is counted: pools fill, caches warm up.
 const WARM_UP: usize = 50;
 
@@ -56,15 +62,19 @@ struct Args {
     /// Numbers of workers (default: 1,2; quick: 1)
     #[arg(long, value_delimiter = ',', value_name = "NUMBERS", value_parser = clap::value_parser!(u64).range(1..=2))]
     workers: Vec<u64>,
-    /// Rounds (default: 5; quick: 3)
+    /// Rounds (default: 5, or 3 where the target is no narrow ratio; quick: 3)
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: Option<u64>,
-    /// Length of a run (default: 5; quick: 2)
+    /// Length of a run (default: 4; quick: 2)
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: Option<u64>,
     /// Size of each COPY, in MB (10^6 bytes)
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     copy_mb: u64,
+    /// Where audit logs are written, and removed again: on a disk, for `strict` to mean anything (default: the temporary
+    /// directory)
+    #[arg(long, value_name = "DIR")]
+    audit_dir: Option<PathBuf>,
     /// pgwarden's binary (default: the one beside this program)
     #[arg(long, value_name = "PATH")]
     pgwarden: Option<PathBuf>,
@@ -87,7 +97,8 @@ struct Plan {
     workloads: Vec<Workload>,
     proxies: Vec<Kind>,
     workers: Vec<usize>,
-    rounds: usize,
+    /// The workload's own number where none was asked for.
+    rounds: Option<usize>,
     time: Duration,
     copy_bytes: u64,
     trace: Option<Tool>,
@@ -130,9 +141,13 @@ fn run(args: &Args) -> Result<Complete> {
     say("making a PostgreSQL server");
     let server = Server::start()?;
     let pgwarden = private_copy(args, dir.path())?;
-    let site = Site { dir: dir.path(), account: &account, server: &server, pgwarden: &pgwarden };
+    config::put_keys(dir.path())?;
+    let audit = args.audit_dir.as_deref().unwrap_or(dir.path()).canonicalize()?;
+    warn_of_memory(&audit, &plan);
+    let site = Site { dir: dir.path(), account: &account, server: &server, pgwarden: &pgwarden, audit: &audit };
     let mut series = Series { plan: &plan, site, versions: BTreeMap::new(), rows: Vec::new(), complete: true };
     series.probe();
+    series.make_tenants()?;
     series.run();
     print!("{}", report::render(&series.rows));
     if plan.trace.is_none() && !series.rows.is_empty() {
@@ -159,19 +174,25 @@ fn private_copy(args: &Args, dir: &Path) -> Result<PathBuf> {
 
 impl Plan {
     fn new(args: &Args) -> Result<Plan> {
-        let chosen = |workload: &Workload| {
+        let named = |workload: &Workload| {
             if args.workloads.is_empty() {
                 return !args.quick || workload.quick;
             }
             args.workloads.iter().any(|name| workload.name.starts_with(name.as_str()))
         };
+        // With what it is a variant of, or a target of its refers to.
+        let others = WORKLOADS
+            .iter()
+            .filter(|workload| named(workload))
+            .flat_map(|workload| workload.targets.iter().filter_map(|target| target.other()).chain(workload.base));
+        let others: BTreeSet<&str> = others.collect();
+        let chosen = |workload: &Workload| named(workload) || others.contains(workload.name);
         for name in &args.workloads {
             ensure!(
                 WORKLOADS.iter().any(|workload| workload.name.starts_with(name.as_str())),
                 "no workload is called {name}; --list lists them"
             );
         }
-        let default = |quick: u64, full: u64| if args.quick { quick } else { full };
         let workers: Vec<usize> = match (args.workers.as_slice(), args.quick) {
             ([], true) => vec![1],
             ([], false) => vec![1, 2],
@@ -181,8 +202,12 @@ impl Plan {
             workloads: WORKLOADS.into_iter().filter(chosen).collect(),
             proxies: if args.proxies.is_empty() { Kind::ALL.to_vec() } else { args.proxies.clone() },
             workers,
-            rounds: usize::try_from(args.rounds.unwrap_or(default(3, 5)))?,
-            time: Duration::from_secs(args.seconds.unwrap_or(default(2, 5))),
+            rounds: match (args.rounds, args.quick) {
+                (Some(rounds), _) => Some(usize::try_from(rounds)?),
+                (None, true) => Some(QUICK_ROUNDS),
+                (None, false) => None,
+            },
+            time: Duration::from_secs(args.seconds.unwrap_or(if args.quick { 2 } else { 4 })),
             copy_bytes: args.copy_mb * 1_000_000,
             trace: args.trace,
         })
@@ -196,6 +221,7 @@ impl Plan {
                 continue;
             }
             let kinds = Kind::ALL.into_iter().filter(|kind| self.proxies.contains(kind));
+            let kinds = kinds.filter(|kind| workload.takes(*kind));
             // Direct connections know no workers.
             entries.extend(kinds.filter(|kind| workers == 1 || *kind != Kind::Direct).map(|kind| (kind, workers)));
         }
@@ -219,7 +245,7 @@ impl Series<'_> {
         for &kind in &self.plan.proxies {
             let version = self.site.version(kind).and_then(|version| {
                 let workload = &WORKLOADS[0];
-                self.site.start(kind, 1, workload.pooling(kind))?;
+                self.site.start(kind, 1, workload)?;
                 Ok(version)
             });
             match version {
@@ -235,28 +261,41 @@ impl Series<'_> {
         }
     }
 
+    /// Makes the databases of tenants that the workloads need.
+    fn make_tenants(&self) -> Result<()> {
+        if !self.versions.contains_key(&Kind::Pgwarden) {
+            return Ok(());
+        }
+        let contexts = self.plan.workloads.iter().filter_map(|workload| match workload.duty.tenancy {
+            Tenancy::Row(context) => Some(context),
+            Tenancy::None | Tenancy::Database => None,
+        });
+        for context in contexts.collect::<BTreeSet<_>>() {
+            say(&format!("making tables that tenants share, context {}", context.name()));
+            self.site.make_tenants(context)?;
+        }
+        Ok(())
+    }
+
+    /// Group by group; in each round of a group all its workloads run.
     fn run(&mut self) {
-        for workload in &self.plan.workloads {
-            let entries = self.plan.entries(workload);
-            let mut entries: Vec<_> =
-                entries.into_iter().filter(|(kind, _)| self.versions.contains_key(kind)).collect();
-            entries.retain(|(kind, _)| match workload.refuses(*kind) {
-                Some(reason) => {
-                    say(&format!("{}: no {}: it {reason}", workload.name, kind.name()));
-                    false
-                }
-                None => true,
-            });
-            for round in 0..self.plan.rounds {
-                for &(kind, workers) in &entries {
-                    match self.one(workload, kind, workers, round) {
-                        Ok(row) => {
-                            say(&progress(&row, self.plan.rounds));
-                            self.rows.push(row);
+        for group in self.plan.workloads.chunk_by(|one, next| one.group() == next.group()) {
+            let rounds = self.plan.rounds.or(group.iter().map(|workload| workload.rounds).max()).unwrap_or(1);
+            for round in 0..rounds {
+                for workload in group {
+                    for (kind, workers) in self.plan.entries(workload) {
+                        if !self.versions.contains_key(&kind) {
+                            continue;
                         }
-                        Err(error) => {
-                            self.complete = false;
-                            say(&format!("{}, {}, {workers}: FAILED: {error:#}", workload.name, kind.name()));
+                        match self.one(workload, kind, workers, round) {
+                            Ok(row) => {
+                                say(&progress(&row, rounds));
+                                self.rows.push(row);
+                            }
+                            Err(error) => {
+                                self.complete = false;
+                                say(&format!("{}, {}, {workers}: FAILED: {error:#}", workload.name, kind.name()));
+                            }
                         }
                     }
                 }
@@ -267,29 +306,33 @@ impl Series<'_> {
     /// One run: a fresh proxy, a warm-up, the load between two readings of the counters.
     fn one(&self, workload: &Workload, kind: Kind, workers: usize, round: usize) -> Result<Row> {
         let pooling = workload.pooling(kind);
-        if matches!(workload.load, Load::Pgbench { script: Script::TpcB, .. }) {
-            self.site.server.tidy()?;
+        let tenants = match workload.duty.tenancy {
+            Tenancy::Row(context) if kind == Kind::Pgwarden => Some(context),
+            Tenancy::Row(_) | Tenancy::None | Tenancy::Database => None,
+        };
+        if workload.changes_tables() {
+            self.site.server.tidy(tenants.map_or(DATABASE, TenantContext::name))?;
         }
-        let proxy = self.site.start(kind, workers, pooling)?;
-        let login = self.site.server.login(proxy.port);
+        let proxy = self.site.start(kind, workers, workload)?;
+        let login = self.site.login(kind, workload, proxy.port);
         self.warm_up(workload, &login)?;
 
-        let roots = proxy.roots();
-        let mut meter = Meter::new(&proxy, self.site.dir, self.plan.trace)?;
+        let mut meter = Meter::new(&proxy, self)?;
         let outcome = self.load(workload, &login, || meter.begin())?;
-        let used = process::usage(&roots)?.since(meter.before);
+        let used = meter.end()?;
         if let Some(trace) = meter.trace.take() {
             print!("{}, {}:\n{}", workload.name, kind.name(), trace.report(outcome.units, outcome.unit.name())?);
         }
         if matches!(workload.load, Load::Idle) {
             std::thread::sleep(SETTLE);
         }
-        let memory = process::memory(&roots)?;
+        let memory = process::memory(&meter.roots)?;
         let idle_kib = matches!(workload.load, Load::Idle)
             .then(|| (memory.rss_kb as f64 - meter.rss_kb_before as f64) / outcome.held.len() as f64);
 
-        let measured = !roots.is_empty();
-        let (user_us, system_us) = used.split_us();
+        let measured = !meter.roots.is_empty();
+        let pools = pooling != Pooling::None;
+        let (user_us, system_us) = used.proxy.split_us();
         let each = |value: f64| measured.then(|| rounded(value / outcome.units));
         Ok(Row {
             workload: workload.name.to_owned(),
@@ -301,12 +344,15 @@ impl Series<'_> {
             cpu_us: each(user_us + system_us),
             user_us: each(user_us),
             system_us: each(system_us),
+            writer_us: each(used.writer_us).filter(|_| workload.duty.audit.is_some()),
+            server_us: each(used.server_us).filter(|_| pools),
             tps: rounded(outcome.units / outcome.elapsed.as_secs_f64()),
             p50_us: percentile(&outcome.latencies_us, 0.50).map(rounded),
             p99_us: percentile(&outcome.latencies_us, 0.99).map(rounded),
             rss_kb: measured.then_some(memory.peak_kb),
             idle_kib: idle_kib.map(rounded),
-            switches: each(used.switches as f64),
+            switches: each(used.proxy.switches as f64),
+            changes: each(used.cleanings).filter(|_| matches!(workload.duty.tenancy, Tenancy::Row(_))),
             version: self.versions.get(&kind).cloned().unwrap_or_default(),
         })
     }
@@ -315,9 +361,14 @@ impl Series<'_> {
     fn warm_up(&self, workload: &Workload, login: &Login) -> Result<()> {
         let protocol = match workload.load {
             Load::Pgbench { protocol, .. } => protocol,
-            Load::Rotate | Load::Login | Load::Rows | Load::CopyOut | Load::CopyIn | Load::Idle => Protocol::Simple,
+            Load::Rotate | Load::Login | Load::Rows | Load::CopyOut | Load::CopyIn | Load::CopyRows => Protocol::Simple,
+            Load::Idle | Load::Turns { .. } | Load::Spread { .. } | Load::Scan => Protocol::Simple,
         };
-        self.pgbench(Script::SelectOnly, protocol, POOL_SIZE, login, &Amount::Each(WARM_UP)).map(drop)
+        let script = match workload.duty.tenancy {
+            Tenancy::Row(_) => Script::TenantSelect,
+            Tenancy::None | Tenancy::Database => Script::SelectOnly,
+        };
+        self.pgbench(script, protocol, POOL_SIZE, login, &Amount::Each(WARM_UP)).map(drop)
     }
 
     fn load(&self, workload: &Workload, login: &Login, begin: impl FnOnce() -> Result<()>) -> Result<Outcome> {
@@ -332,6 +383,10 @@ impl Series<'_> {
             Load::Rows => load::rows(login, time, begin),
             Load::CopyOut => load::copy_out(login, size, begin),
             Load::CopyIn => load::copy_in(login, size, begin),
+            Load::CopyRows => load::copy_rows(login, size, begin),
+            Load::Turns { tenants } => load::turns(login, tenants, time, begin),
+            Load::Spread { tenants } => load::spread(login, tenants, time, begin),
+            Load::Scan => load::scan(login, time, begin),
             Load::Idle => load::idle(login, begin),
         }
     }
@@ -349,30 +404,81 @@ impl Series<'_> {
     }
 }
 
-/// The readings at the moment the work begins.
+/// What is read at the moment the work begins, and again at its end.
 struct Meter<'a> {
+    proxy: &'a Running,
     roots: Vec<i32>,
+    server: Option<i32>,
     dir: &'a Path,
     tool: Option<Tool>,
     rss_kb_before: u64,
-    before: Usage,
+    before: Readings,
     trace: Option<Trace>,
 }
 
+#[derive(Default)]
+struct Readings {
+    proxy: Usage,
+    /// Of the thread that writes the audit log.
+    writer_ns: u64,
+    server: Each,
+    /// Server connections that were cleaned for another tenant.
+    cleanings: f64,
+}
+
+/// The difference between two readings.
+struct Used {
+    proxy: Usage,
+    writer_us: f64,
+    server_us: f64,
+    cleanings: f64,
+}
+
 impl<'a> Meter<'a> {
-    fn new(proxy: &Running, dir: &'a Path, tool: Option<Tool>) -> Result<Self> {
+    fn new(proxy: &'a Running, series: &'a Series<'_>) -> Result<Self> {
         let roots = proxy.roots();
         let rss_kb_before = process::memory(&roots)?.rss_kb;
-        let tool = tool.filter(|_| !roots.is_empty());
-        Ok(Self { roots, dir, tool, rss_kb_before, before: Usage::default(), trace: None })
+        let tool = series.plan.trace.filter(|_| !roots.is_empty());
+        let (server, dir) = (series.site.server.pid(), series.site.dir);
+        Ok(Self { proxy, roots, server, dir, tool, rss_kb_before, before: Readings::default(), trace: None })
     }
 
     fn begin(&mut self) -> Result<()> {
         if let Some(tool) = self.tool {
             self.trace = Some(Trace::attach(tool, &self.roots, self.dir)?);
         }
-        self.before = process::usage(&self.roots)?;
+        let cleanings = self.cleanings()?;
+        let (server, writer_ns) = (self.server()?, process::threads_ns(&self.roots, WRITER)?);
+        self.before = Readings { proxy: process::usage(&self.roots)?, writer_ns, server, cleanings };
         Ok(())
+    }
+
+    /// The proxy is read first here and last in [`Self::begin`]: asking for its metrics is no part of the work.
+    fn end(&self) -> Result<Used> {
+        let proxy = process::usage(&self.roots)?.since(self.before.proxy);
+        let writer_ns = process::threads_ns(&self.roots, WRITER)?.saturating_sub(self.before.writer_ns);
+        let server_us = process::used_us(&self.before.server, &self.server()?);
+        let cleanings = self.cleanings()? - self.before.cleanings;
+        Ok(Used { proxy, writer_us: writer_ns as f64 / 1000.0, server_us, cleanings })
+    }
+
+    fn server(&self) -> Result<Each> {
+        self.server.map_or_else(|| Ok(Each::new()), process::each)
+    }
+
+    fn cleanings(&self) -> Result<f64> {
+        self.proxy.metric("pgwarden_pool_cleanings_total")
+    }
+}
+
+/// The name of pgwarden's thread that writes the audit log.
+const WRITER: &str = "audit";
+
+/// An audit log in memory is synced at once: `strict` would look better than it is.
+fn warn_of_memory(directory: &Path, plan: &Plan) {
+    let audited = plan.workloads.iter().any(|workload| workload.duty.audit.is_some());
+    if audited && statfs(directory).is_ok_and(|system| system.filesystem_type() == TMPFS_MAGIC) {
+        say(&format!("audit logs go to memory ({}): see --audit-dir", directory.display()));
     }
 }
 
@@ -439,8 +545,8 @@ mod tests {
     fn quick_is_shorter_and_keeps_to_one_worker() {
         let quick = plan(&["--quick"]).unwrap();
         let full = plan(&[]).unwrap();
-        assert_eq!((quick.rounds, quick.time.as_secs(), quick.workers.as_slice()), (3, 2, [1].as_slice()));
-        assert_eq!((full.rounds, full.time.as_secs(), full.workers.as_slice()), (5, 5, [1, 2].as_slice()));
+        assert_eq!((quick.rounds, quick.time.as_secs(), quick.workers.as_slice()), (Some(3), 2, [1].as_slice()));
+        assert_eq!((full.rounds, full.time.as_secs(), full.workers.as_slice()), (None, 4, [1, 2].as_slice()));
         assert!(quick.workloads.len() < full.workloads.len() && full.workloads.len() == WORKLOADS.len());
     }
 
@@ -451,11 +557,21 @@ mod tests {
         let expected =
             [(Kind::Direct, 1), (Kind::Pgbouncer, 1), (Kind::Pgwarden, 1), (Kind::Pgbouncer, 2), (Kind::Pgwarden, 2)];
         assert_eq!(plan.entries(two), expected);
+        let variant = WORKLOADS.iter().find(|workload| workload.base.is_some()).unwrap();
+        assert_eq!(plan.entries(variant), [(Kind::Pgwarden, 1)], "of a variant only pgwarden is measured");
+    }
+
+    #[test]
+    fn workload_brings_what_it_is_compared_with() {
+        let names =
+            |args: &[&str]| -> Vec<_> { plan(args).unwrap().workloads.iter().map(|workload| workload.name).collect() };
+        assert_eq!(names(&["--workloads", "unseen"]), ["select-simple-16", "policy-simple-16", "unseen-simple-16"]);
+        assert_eq!(names(&["--workloads", "tpcb-tenant"]), ["tpcb-simple-16", "tpcb-tenant-16"]);
     }
 
     #[test]
     fn workloads_are_chosen_by_prefix_and_unknown_ones_refused() {
-        let chosen = plan(&["--workloads", "copy,login"]).unwrap();
+        let chosen = plan(&["--workloads", "copy-i,copy-o,login"]).unwrap();
         let names: Vec<_> = chosen.workloads.iter().map(|workload| workload.name).collect();
         assert_eq!(names, ["login", "copy-out", "copy-in"]);
         assert!(plan(&["--workloads", "copyy"]).is_err());

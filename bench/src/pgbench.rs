@@ -13,8 +13,15 @@ use crate::workload::{Protocol, Script, Unit};
 
 /// Rows in pgbench_accounts are 100,000 times this.
 pub const SCALE: usize = 20;
+/// Accounts of the one tenant that pgbench runs as.
+pub const TENANT_ACCOUNTS: usize = 200_000;
 /// Share of the transactions whose latency is logged, where there are tens of thousands a second.
 const SAMPLE: f64 = 0.2;
+
+/// Scripts of our own, which are also there to be run by hand.
+const TENANT_SELECT: &str = include_str!("../tenant-select.sql");
+const TENANT_TPCB: &str = include_str!("../tenant.sql");
+const UNSEEN: &str = include_str!("../unseen.sql");
 
 /// How much to run.
 pub enum Amount {
@@ -42,8 +49,24 @@ impl Bench<'_> {
         command.args(["--no-vacuum", "--protocol", self.protocol.name()]);
         command.args(["--client", &self.clients.to_string(), "--jobs", &self.clients.min(2).to_string()]);
         command.arg("--log").arg(format!("--log-prefix={}/log", logs.path().display()));
-        if self.script == Script::SelectOnly {
-            command.args(["--select-only", "--sampling-rate", &SAMPLE.to_string()]);
+        let own = match self.script {
+            Script::SelectOnly => {
+                command.arg("--select-only");
+                None
+            }
+            Script::TpcB => None,
+            Script::TenantSelect => Some((TENANT_SELECT, TENANT_ACCOUNTS)),
+            Script::TenantTpcB => Some((TENANT_TPCB, TENANT_ACCOUNTS)),
+            Script::Unseen => Some((UNSEEN, SCALE * 100_000)),
+        };
+        if let Some((text, accounts)) = own {
+            let file = logs.path().join("script.sql");
+            fs::write(&file, text)?;
+            command.arg("--file").arg(file).args(["--scale", &SCALE.to_string()]);
+            command.arg(format!("--define=accounts={accounts}"));
+        }
+        if !matches!(self.script, Script::TpcB | Script::TenantTpcB) {
+            command.args(["--sampling-rate", &SAMPLE.to_string()]);
         }
         match amount {
             Amount::Seconds(seconds) => command.args(["--time", &seconds.to_string()]),
@@ -57,7 +80,10 @@ impl Bench<'_> {
         ensure!(summary.failed == 0, "pgbench: {} transactions failed", summary.failed);
         let mut latencies_us = Vec::new();
         for entry in fs::read_dir(logs.path())? {
-            parse_log(&fs::read_to_string(entry?.path())?, &mut latencies_us)?;
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with("log") {
+                parse_log(&fs::read_to_string(entry.path())?, &mut latencies_us)?;
+            }
         }
         latencies_us.sort_by(f64::total_cmp);
         Ok(Outcome {

@@ -4,6 +4,7 @@
 //! system is `/proc/PID/stat`'s: the kernel samples it at its tick, so a share is good to a percent or so of a run of
 //! seconds, while the sum is exact.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context, Result};
@@ -40,6 +41,36 @@ impl Usage {
         let user = if ticks == 0 { 0.0 } else { all * self.user_ticks as f64 / ticks as f64 };
         (user, all - user)
     }
+}
+
+/// CPU time by process, nanoseconds.
+pub type Each = BTreeMap<i32, u64>;
+
+/// CPU time of `root` and each of its descendants. One that ends meanwhile is left out.
+pub fn each(root: i32) -> Result<Each> {
+    Ok(family(&[root])?.into_iter().filter_map(|pid| Some((pid, cpu_ns(pid).ok()?))).collect())
+}
+
+/// What processes that still live have used since `earlier`, in microseconds.
+pub fn used_us(earlier: &Each, now: &Each) -> f64 {
+    let used = now.iter().map(|(pid, ns)| ns.saturating_sub(earlier.get(pid).copied().unwrap_or(0)));
+    used.sum::<u64>() as f64 / 1000.0
+}
+
+/// CPU time of the threads of `roots` that are called `name`, in nanoseconds.
+pub fn threads_ns(roots: &[i32], name: &str) -> Result<u64> {
+    let mut sum = 0;
+    for root in roots {
+        for task in fs::read_dir(format!("/proc/{root}/task")).with_context(|| format!("process {root} is gone"))? {
+            let path = task?.path();
+            let read = |file: &str| fs::read_to_string(path.join(file)).unwrap_or_default();
+            if read("comm").trim_end() == name {
+                // proc(5): time on the processor, time spent waiting for it, timeslices.
+                sum += read("schedstat").split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0);
+            }
+        }
+    }
+    Ok(sum)
 }
 
 /// Memory of a family of processes, KiB.
@@ -90,7 +121,7 @@ fn family(roots: &[i32]) -> Result<Vec<i32>> {
 }
 
 fn usage_of(pid: i32) -> Result<Usage> {
-    let time = clock_getcpuclockid(Pid::from_raw(pid))?.now()?;
+    let cpu_ns = cpu_ns(pid)?;
     let (user_ticks, system_ticks) =
         parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat"))?).context("stat is not as documented")?;
     let mut switches = 0;
@@ -100,8 +131,12 @@ fn usage_of(pid: i32) -> Result<Usage> {
         switches += field(&status, "voluntary_ctxt_switches:").unwrap_or(0);
         switches += field(&status, "nonvoluntary_ctxt_switches:").unwrap_or(0);
     }
-    let cpu_ns = u64::try_from(time.tv_sec())? * 1_000_000_000 + u64::try_from(time.tv_nsec())?;
     Ok(Usage { cpu_ns, user_ticks, system_ticks, switches })
+}
+
+fn cpu_ns(pid: i32) -> Result<u64> {
+    let time = clock_getcpuclockid(Pid::from_raw(pid))?.now()?;
+    Ok(u64::try_from(time.tv_sec())? * 1_000_000_000 + u64::try_from(time.tv_nsec())?)
 }
 
 /// `utime` and `stime` of a `/proc/PID/stat` line (proc_pid_stat(5): fields 14 and 15). The command's name, field 2,
@@ -158,6 +193,26 @@ mod tests {
         assert!(used.cpu_ns > 5_000_000, "50 ms of work counted as {} ns", used.cpu_ns);
         let memory = memory(&[pid]).unwrap();
         assert!(memory.rss_kb > 100 && memory.peak_kb >= memory.rss_kb, "{memory:?}");
+    }
+
+    #[test]
+    fn a_threads_work_is_its_own() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let busy = move || {
+            let started = std::time::Instant::now();
+            while started.elapsed().as_millis() < 50 {
+                std::hint::black_box(1);
+            }
+            threads_ns(&[pid], "busy").unwrap()
+        };
+        let used = std::thread::Builder::new().name("busy".into()).spawn(busy).unwrap().join().unwrap();
+        assert!(used > 5_000_000 && threads_ns(&[pid], "nobody").unwrap() == 0, "50 ms of work counted as {used} ns");
+    }
+
+    #[test]
+    fn processes_count_from_when_they_were_first_seen() {
+        let (earlier, now) = (Each::from([(1, 5_000), (2, 7_000)]), Each::from([(1, 6_000), (3, 4_000)]));
+        assert_eq!(used_us(&earlier, &now), 5.0);
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! unprivileged account where the benchmark itself is root, end with this program, and write what they say to a file.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -15,14 +16,16 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Gid, Pid, Uid, User, chown};
 use serde::{Deserialize, Serialize};
 
+use crate::client::Login;
+use crate::config::{self, OWN, Place};
 use crate::load;
 use crate::server::{DATABASE, PASSWORD, Server, USER, first_line};
-use crate::workload::{IDLE_CLIENTS, POOL_SIZE};
+use crate::workload::{Context as TenantContext, IDLE_CLIENTS, POOL_SIZE, Tenancy, Workload};
 
 const START_MAX: Duration = Duration::from_secs(10);
 const STOP_MAX: Duration = Duration::from_secs(5);
 /// Clients every proxy is configured for.
-const CLIENTS_MAX: usize = IDLE_CLIENTS + 1_000;
+pub const CLIENTS_MAX: usize = IDLE_CLIENTS + 1_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -72,6 +75,8 @@ pub struct Site<'a> {
     pub server: &'a Server,
     /// pgwarden's binary.
     pub pgwarden: &'a Path,
+    /// Where audit logs are written, and removed again.
+    pub audit: &'a Path,
 }
 
 impl Site<'_> {
@@ -88,15 +93,16 @@ impl Site<'_> {
         Ok(text)
     }
 
-    /// Starts `kind` and waits until a client can log in and query.
-    pub fn start(&self, kind: Kind, workers: usize, pooling: Pooling) -> Result<Running> {
+    /// Starts `kind` for `workload` and waits until a client can log in and query.
+    pub fn start(&self, kind: Kind, workers: usize, workload: &Workload) -> Result<Running> {
+        let pooling = workload.pooling(kind);
         let mut running = match kind {
-            Kind::Direct => Running { port: self.server.port(), daemons: Vec::new() },
+            Kind::Direct => Running { port: self.server.port(), http: None, daemons: Vec::new(), audit: None },
             Kind::Haproxy => self.haproxy(workers)?,
             Kind::Pgbouncer => self.pgbouncer(workers, pooling)?,
-            Kind::Pgwarden => self.pgwarden(workers, pooling)?,
+            Kind::Pgwarden => self.pgwarden(workers, workload)?,
         };
-        let login = self.server.login(running.port);
+        let login = self.login(kind, workload, running.port);
         let started = Instant::now();
         loop {
             match load::served(&login) {
@@ -112,13 +118,44 @@ impl Site<'_> {
         }
     }
 
+    /// As whom a workload is run: the same user by all proxies, unless there are tenants, of whom only pgwarden knows.
+    pub fn login(&self, kind: Kind, workload: &Workload, port: u16) -> Login {
+        let login = |user: &str, database: &str| Login::new(port, user, database, PASSWORD);
+        match (kind, workload.duty.tenancy) {
+            (Kind::Pgwarden, Tenancy::Database) => login(OWN, OWN),
+            (Kind::Pgwarden, Tenancy::Row(context)) => login(&config::tenant(1), context.name()),
+            (Kind::Pgwarden, Tenancy::None) | (Kind::Direct | Kind::Haproxy | Kind::Pgbouncer, _) => {
+                login(USER, DATABASE)
+            }
+        }
+    }
+
+    /// Makes the database of the tenants who share tables under `context`, and protects it.
+    pub fn make_tenants(&self, context: TenantContext) -> Result<()> {
+        self.server.make_tenants(context, self.dir)?;
+        let file = self.dir.join("protect.toml");
+        fs::write(&file, config::for_protection(context, self.place(1, Pooling::Transaction, self.audit)))?;
+        let (user, password) = self.server.superuser();
+        let mut command = Command::new(self.pgwarden);
+        command.arg("protect").arg("--config").arg(file).args(["--database", context.name()]);
+        command.args(["--dsn", &format!("postgresql://{user}@"), "--apply"]).env("PGPASSWORD", password);
+        let output = command.output().context("start pgwarden protect")?;
+        ensure!(output.status.success(), "pgwarden protect: {}", String::from_utf8_lossy(&output.stderr));
+        self.server.settle(context.name())
+    }
+
+    fn place<'a>(&'a self, workers: usize, pooling: Pooling, audit: &'a Path) -> Place<'a> {
+        Place { server_port: self.server.port(), verifier: &self.server.verifier, workers, pooling, audit }
+    }
+
     fn haproxy(&self, workers: usize) -> Result<Running> {
         let port = free_port()?;
         let file = self.dir.join("haproxy.cfg");
         fs::write(&file, haproxy_config(port, self.server.port(), workers))?;
         let mut command = self.account.command(&program("haproxy")?);
         command.arg("-db").arg("-f").arg(file);
-        Ok(Running { port, daemons: vec![Daemon::spawn(command, &self.dir.join("haproxy.log"))?] })
+        let daemons = vec![Daemon::spawn(command, &self.dir.join("haproxy.log"))?];
+        Ok(Running { port, http: None, daemons, audit: None })
     }
 
     /// One process a worker, sharing the port and the pool's size.
@@ -134,21 +171,33 @@ impl Site<'_> {
             command.arg("--quiet").arg(&file);
             daemons.push(Daemon::spawn(command, &self.dir.join(format!("pgbouncer-{worker}.log")))?);
         }
-        Ok(Running { port, daemons })
+        Ok(Running { port, http: None, daemons, audit: None })
     }
 
-    fn pgwarden(&self, workers: usize, pooling: Pooling) -> Result<Running> {
+    fn pgwarden(&self, workers: usize, workload: &Workload) -> Result<Running> {
+        let audit = match workload.duty.audit {
+            Some(_) => Some(tempfile::Builder::new().prefix("pgwarden-bench-audit-").tempdir_in(self.audit)?),
+            None => None,
+        };
+        let log = audit.as_ref().map_or_else(|| self.audit.to_owned(), |audit| audit.path().join("log"));
+        if let Some(audit) = &audit {
+            self.account.give(audit.path())?;
+        }
         let file = self.dir.join("pgwarden.toml");
-        fs::write(&file, pgwarden_config(self.server.port(), &self.server.verifier, workers, pooling))?;
+        fs::write(&file, config::of(workload, self.place(workers, workload.pooling(Kind::Pgwarden), &log)))?;
         self.account.give(&file)?;
+        for name in config::KEYS {
+            self.account.give(&self.dir.join(name))?;
+        }
         let mut command = self.account.command(self.pgwarden);
         command.args(["serve", "--config"]).arg(&file);
         let log = self.dir.join("pgwarden.log");
         let mut daemon = Daemon::spawn(command, &log)?;
         let started = Instant::now();
         loop {
-            if let Some(port) = listening_port(&fs::read_to_string(&log)?) {
-                return Ok(Running { port, daemons: vec![daemon] });
+            let said = fs::read_to_string(&log)?;
+            if let (Some(port), http @ Some(_)) = (listening_port(&said, "clients"), listening_port(&said, "http")) {
+                return Ok(Running { port, http, daemons: vec![daemon], audit });
             }
             ensure!(daemon.lives()?, "pgwarden ended: {}", daemon.last_words());
             ensure!(started.elapsed() < START_MAX, "pgwarden does not listen: {}", daemon.last_words());
@@ -160,13 +209,29 @@ impl Site<'_> {
 /// A proxy at work (or the bare server); dropping it ends its processes.
 pub struct Running {
     pub port: u16,
+    /// Where pgwarden's metrics are.
+    http: Option<u16>,
     daemons: Vec<Daemon>,
+    /// Removed when the daemons have ended.
+    #[expect(dead_code, reason = "it is there to be dropped")]
+    audit: Option<tempfile::TempDir>,
 }
 
 impl Running {
     /// Process ids of the proxy; none for direct connections.
     pub fn roots(&self) -> Vec<i32> {
         self.daemons.iter().map(Daemon::id).collect()
+    }
+
+    /// The sum of a metric of pgwarden's over its labels; zero for the other proxies.
+    pub fn metric(&self, name: &str) -> Result<f64> {
+        let Some(port) = self.http else { return Ok(0.0) };
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).context("connect to /metrics")?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        ensure!(answer.starts_with("HTTP/1.1 200 "), "/metrics: {}", answer.lines().next().unwrap_or_default());
+        Ok(sum_of(&answer, name))
     }
 
     fn lives(&mut self) -> Result<bool> {
@@ -181,6 +246,15 @@ impl Running {
     fn last_words(&self) -> String {
         self.daemons.iter().map(Daemon::last_words).collect::<Vec<_>>().join("; ")
     }
+}
+
+/// The sum of the samples of a metric, in Prometheus' text format.
+fn sum_of(exposition: &str, name: &str) -> f64 {
+    let samples = exposition.lines().filter_map(|line| {
+        let rest = line.strip_prefix(name).filter(|rest| rest.starts_with(['{', ' ']))?;
+        rest.rsplit(' ').next()?.parse::<f64>().ok()
+    });
+    samples.sum()
 }
 
 fn haproxy_config(port: u16, server_port: u16, workers: usize) -> String {
@@ -206,46 +280,12 @@ fn pgbouncer_config(port: u16, server_port: u16, workers: usize, pooling: Poolin
     )
 }
 
-fn pgwarden_config(server_port: u16, verifier: &str, workers: usize, pooling: Pooling) -> String {
-    format!(
-        r#"[server]
-listen = ["127.0.0.1:0"]
-workers = {workers}
-clients_max = {CLIENTS_MAX}
-
-[log]
-level = "info"
-format = "json"
-connections = false
-disconnections = false
-
-[pool]
-mode = "{}"
-size = {POOL_SIZE}
-server_idle_timeout = "1h"
-server_lifetime = "10h"
-
-[shards.main]
-primary = {{ host = "127.0.0.1", port = {server_port}, tls = "disable" }}
-
-[databases.{DATABASE}]
-shard = "main"
-
-[users.{USER}]
-verifier = "{verifier}"
-server_password = "{PASSWORD}"
-clients_max = {CLIENTS_MAX}
-"#,
-        pooling.name(),
-    )
-}
-
-/// The port in the log line that says where clients are listened for.
-fn listening_port(log: &str) -> Option<u16> {
+/// The port in the log line that says where a listener is: of `clients`, or of `http`.
+fn listening_port(log: &str, listener: &str) -> Option<u16> {
     log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()).find_map(|event| {
         // tracing's JSON nests an event's fields unless it is told to flatten them.
         let text = |name: &str| event.get(name).or_else(|| event.get("fields")?.get(name))?.as_str();
-        if text("message") != Some("listening") || text("listener") != Some("clients") {
+        if text("message") != Some("listening") || text("listener") != Some(listener) {
             return None;
         }
         Some(text("address")?.parse::<SocketAddr>().ok()?.port())
@@ -360,15 +400,22 @@ mod tests {
         let http = r#"{"message":"listening","listener":"http","address":"127.0.0.1:9"}"#;
         let flat = r#"{"message":"listening","listener":"clients","address":"127.0.0.1:4321"}"#;
         let nested = r#"{"level":"INFO","fields":{"message":"listening","listener":"clients","address":"[::1]:4322"}}"#;
-        assert_eq!(listening_port(&format!("not json\n{http}\n{flat}\n")), Some(4321));
-        assert_eq!(listening_port(&format!("{http}\n{nested}\n")), Some(4322));
-        assert_eq!(listening_port(http), None);
+        assert_eq!(listening_port(&format!("not json\n{http}\n{flat}\n"), "clients"), Some(4321));
+        assert_eq!(listening_port(&format!("{http}\n{nested}\n"), "clients"), Some(4322));
+        assert_eq!(listening_port(http, "clients"), None);
+        assert_eq!(listening_port(&format!("{flat}\n{http}\n"), "http"), Some(9));
+    }
+
+    #[test]
+    fn a_metric_is_summed_over_its_labels_and_no_other_is() {
+        let text = "# TYPE a counter\na{x=\"1 2\"} 3\na{x=\"b\"} 4\nab 100\na_total 7\nb 1\n";
+        assert_eq!((sum_of(text, "a"), sum_of(text, "b"), sum_of(text, "c")), (7.0, 1.0, 0.0));
     }
 
     #[test]
     fn unix_socket_lines_are_not_taken_for_ports() {
         let unix = r#"{"message":"listening","listener":"clients","address":"/run/.s.PGSQL.6432"}"#;
-        assert_eq!(listening_port(unix), None);
+        assert_eq!(listening_port(unix, "clients"), None);
     }
 
     #[test]
@@ -378,21 +425,6 @@ mod tests {
         assert!(two.contains("default_pool_size = 8\n") && two.contains("so_reuseport = 1\n"));
         let one = pgbouncer_config(1, 2, 1, Pooling::Session, users);
         assert!(one.contains("default_pool_size = 16\n") && one.contains("pool_mode = session\n"));
-    }
-
-    #[test]
-    fn pgwarden_accepts_its_configuration() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("pgwarden.toml");
-        let verifier = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:\
-                        wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
-        for (workers, pooling) in [(1, Pooling::Transaction), (2, Pooling::Session)] {
-            fs::write(&file, pgwarden_config(5432, verifier, workers, pooling)).unwrap();
-            let config = pgwarden::config::load(&file).unwrap().config;
-            assert_eq!(config.server.workers, workers);
-            assert_eq!(config.server.clients_max, CLIENTS_MAX);
-            assert_eq!(config.users[USER].pool.size, POOL_SIZE);
-        }
     }
 
     #[test]

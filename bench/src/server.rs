@@ -1,18 +1,25 @@
 //! The PostgreSQL server of a benchmark: a throwaway cluster with the user and the tables that the workloads need.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use pgwarden::cluster::Cluster;
 
 use crate::client::{Buffer, Client, Login};
-use crate::pgbench;
+use crate::pgbench::{self, SCALE, TENANT_ACCOUNTS};
+use crate::workload::{Context as TenantContext, TENANTS};
 
 pub const USER: &str = "app";
 pub const DATABASE: &str = "bench";
 /// The user's password, which proxies need towards the server.
 pub const PASSWORD: &str = "benchmark";
+
+/// The role that all tenants share, with the user's password.
+pub const TENANTS_ROLE: &str = "tenants";
+/// Accounts of each tenant but the first.
+pub const OTHER_ACCOUNTS: usize = 10;
+const TENANT_TABLES: &str = include_str!("../tenant-tables.sql");
 
 /// Beyond what a throwaway cluster has anyway (no fsync): room for a thousand direct clients, and nothing that starts
 /// on its own in the middle of a run.
@@ -47,14 +54,63 @@ impl Server {
         let version = first_line(Command::new(cluster.program("postgres")).arg("--version"))?;
         let server = Server { cluster, verifier, version };
 
-        let login = server.login(server.port());
+        let login = Login::new(server.port(), USER, DATABASE, PASSWORD);
         pgbench::init(&server.pgbench(), &login)?;
         let mut client = Client::connect(&login, Buffer::Small)?;
         client.query("CREATE TABLE rows100 (pad text NOT NULL)")?;
         client.query("INSERT INTO rows100 SELECT repeat('x', 100) FROM generate_series(1, 100000)")?;
-        server.cluster.psql(DATABASE, "VACUUM (ANALYZE, FREEZE)")?;
-        server.cluster.psql(DATABASE, "CHECKPOINT")?;
+        client.query(COPIED)?;
+        server.settle(DATABASE)?;
         Ok(server)
+    }
+
+    /// Makes the database of the tenants who share tables under `context`, not yet protected.
+    pub fn make_tenants(&self, context: TenantContext, dir: &Path) -> Result<()> {
+        let database = context.name();
+        if self
+            .cluster
+            .psql("postgres", &format!("SELECT 1 FROM pg_roles WHERE rolname = '{TENANTS_ROLE}'"))?
+            .is_empty()
+        {
+            self.cluster.psql("postgres", &format!("CREATE ROLE {TENANTS_ROLE} LOGIN PASSWORD '{PASSWORD}'"))?;
+        }
+        self.cluster.psql("postgres", &format!("CREATE DATABASE {database}"))?;
+        let file = dir.join("tenant-tables.sql");
+        std::fs::write(&file, TENANT_TABLES)?;
+        self.fill(database, &file, (1, 1), (SCALE, TENANT_ACCOUNTS))?;
+        self.fill(database, &file, (2, TENANTS), (1, OTHER_ACCOUNTS))?;
+        self.cluster.psql(database, COPIED)?;
+        Ok(())
+    }
+
+    fn fill(&self, database: &str, file: &Path, tenants: (usize, usize), size: (usize, usize)) -> Result<()> {
+        let mut command = Command::new(self.cluster.program("psql"));
+        command.args(["-Xq", "-v", "ON_ERROR_STOP=1", "-h", self.cluster.host()]);
+        command.args(["-p", &self.port().to_string(), "-U", self.cluster.superuser(), "-d", database]);
+        let values = [("first", tenants.0), ("last", tenants.1), ("scale", size.0), ("accounts", size.1)];
+        for (name, value) in values {
+            command.arg("-v").arg(format!("{name}={value}"));
+        }
+        let output = command.arg("-f").arg(file).env("PGPASSWORD", self.cluster.password()).output()?;
+        ensure!(output.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    /// What tables in a database need before they are measured.
+    pub fn settle(&self, database: &str) -> Result<()> {
+        self.cluster.psql(database, "VACUUM (ANALYZE, FREEZE)")?;
+        self.cluster.psql(database, "CHECKPOINT")?;
+        Ok(())
+    }
+
+    /// The superuser's name and password.
+    pub fn superuser(&self) -> (&str, &str) {
+        (self.cluster.superuser(), self.cluster.password())
+    }
+
+    /// The postmaster's process id.
+    pub fn pid(&self) -> Option<i32> {
+        self.cluster.pid().and_then(|pid| i32::try_from(pid).ok())
     }
 
     pub fn port(&self) -> u16 {
@@ -65,20 +121,19 @@ impl Server {
         self.cluster.program("pgbench")
     }
 
-    /// The benchmark's user, at the server itself or at a proxy's `port`.
-    pub fn login(&self, port: u16) -> Login {
-        Login::new(port, USER, DATABASE, PASSWORD)
-    }
-
-    /// Puts the small TPC-B tables in the state in which pgbench wants them.
-    pub fn tidy(&self) -> Result<()> {
-        let mut client = Client::connect(&self.login(self.port()), Buffer::Small)?;
-        for sql in ["VACUUM pgbench_branches", "VACUUM pgbench_tellers", "TRUNCATE pgbench_history"] {
-            client.query(sql)?;
+    /// Puts tables that a load changes in the state in which it wants them.
+    pub fn tidy(&self, database: &str) -> Result<()> {
+        for sql in ["VACUUM pgbench_branches", "VACUUM pgbench_tellers", "TRUNCATE pgbench_history", "TRUNCATE copied"]
+        {
+            self.cluster.psql(database, sql)?;
         }
         Ok(())
     }
 }
+
+/// Where rows are copied to, with or without tenants.
+const COPIED: &str = "CREATE TABLE copied (tenant_id bigint NOT NULL DEFAULT 1, pad text NOT NULL);
+    CREATE INDEX ON copied (tenant_id)";
 
 /// What a program prints first; used for versions.
 pub fn first_line(command: &mut Command) -> Result<String> {
