@@ -45,7 +45,8 @@ enum AuditCommand {
     TenantKey(TenantKeyArguments),
     /// Show texts that a log keeps encrypted
     ///
-    /// One line for each: a JSON string. Exit 1 where one cannot be shown, such as when its tenant's key is gone.
+    /// One line for each: a JSON string. Exit 1 where one cannot be shown, such as when its tenant's key is gone. The read is
+    /// recorded in the log, or there is none.
     #[command(after_long_help = "Examples:\n  pgwarden audit reveal 4711 --log /var/lib/pgwarden/audit \
         --keys /etc/pgwarden/tenant-keys")]
     Reveal(RevealArguments),
@@ -109,7 +110,7 @@ pub(super) fn run(arguments: AuditArguments) -> Exit {
             keygen(&name, &out).unwrap_or_else(|error| fail(Exit::Failed, &error)).into()
         }
         AuditCommand::TenantKey(arguments) => reveal::tenant_key(&arguments).into(),
-        AuditCommand::Reveal(arguments) => reveal::reveal(&arguments).into(),
+        AuditCommand::Reveal(arguments) => reveal::reveal(&arguments),
         AuditCommand::Verify(arguments) => verify::run(&arguments),
         AuditCommand::Cat(arguments) => cat::run(&arguments),
         AuditCommand::Prove(arguments) => prove::run(&arguments),
@@ -120,7 +121,7 @@ pub(super) fn run(arguments: AuditArguments) -> Exit {
 }
 
 /// How a command ended, told already.
-struct Done(Exit);
+pub(super) struct Done(Exit);
 
 impl From<Exit> for Done {
     fn from(exit: Exit) -> Self {
@@ -147,21 +148,25 @@ impl Shown {
         if !directory.is_dir() {
             return Err(Done(fail(Exit::Unreadable, &format!("{}: not a directory", directory.display()))));
         }
-        if self.unrecorded {
-            return Ok(directory);
+        if !self.unrecorded {
+            announce(&directory, command, arguments)?;
         }
-        match Announcement::new(command, arguments).leave(&directory) {
-            Ok(()) => Ok(directory),
-            Err(error) => Err(Done(fail(
-                Exit::Unrecorded,
-                &format!(
-                    "{}: the read cannot be recorded, so nothing is read: {error}\n\
-                     hint: run it as the account that owns the log; --unrecorded reads a copy that cannot be written",
-                    directory.display()
-                ),
-            ))),
-        }
+        Ok(directory)
     }
+}
+
+/// Puts a read on record, or says that there is none.
+pub(super) fn announce(directory: &Path, command: &str, arguments: &str) -> Result<(), Done> {
+    Announcement::new(command, arguments).leave(directory).map_err(|error| {
+        Done(fail(
+            Exit::Unrecorded,
+            &format!(
+                "{}: the read cannot be recorded, so nothing is read: {error}\n\
+                 hint: run it as the account that owns the log; --unrecorded reads a copy that cannot be written",
+                directory.display()
+            ),
+        ))
+    })
 }
 
 fn keygen(name: &str, out: &Path) -> Result<Exit, String> {

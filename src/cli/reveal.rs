@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::audit::{Done, announce};
 use super::{Exit, fail, print};
 use crate::audit::{self, raw};
 use crate::record::quoted;
@@ -28,6 +29,9 @@ pub(super) struct RevealArguments {
     /// Directory of the keys
     #[arg(long, value_name = "DIR")]
     keys: PathBuf,
+    /// Read although the read cannot be recorded: nobody will know of it
+    #[arg(long)]
+    unrecorded: bool,
 }
 
 pub(super) fn tenant_key(arguments: &TenantKeyArguments) -> Exit {
@@ -41,10 +45,16 @@ pub(super) fn tenant_key(arguments: &TenantKeyArguments) -> Exit {
 }
 
 /// Prints each text; goes on with the others where one cannot be shown.
-pub(super) fn reveal(arguments: &RevealArguments) -> Exit {
+pub(super) fn reveal(arguments: &RevealArguments) -> Done {
+    if !arguments.unrecorded {
+        let numbers: Vec<String> = arguments.records.iter().map(u64::to_string).collect();
+        if let Err(done) = announce(&arguments.log, "reveal", &numbers.join(" ")) {
+            return done;
+        }
+    }
     let origin = match audit::origin_of(&arguments.log) {
         Ok(origin) => origin,
-        Err(error) => return fail(Exit::Failed, &format!("{}: {error}", arguments.log.display())),
+        Err(error) => return fail(Exit::Failed, &format!("{}: {error}", arguments.log.display())).into(),
     };
     let mut exit = Exit::Done;
     for seq in &arguments.records {
@@ -56,7 +66,7 @@ pub(super) fn reveal(arguments: &RevealArguments) -> Exit {
             exit = printed;
         }
     }
-    exit
+    exit.into()
 }
 
 fn text_of(log: &Path, seq: u64, origin: &str, keys: &Path) -> Result<String, String> {

@@ -122,7 +122,7 @@ pub fn put_string(out: &mut Vec<u8>, value: &str) {
     out.push(b'"');
 }
 
-/// A string in quotes, as records have it.
+/// A string in quotes, as records have it: nothing in it acts on a terminal.
 pub fn quoted(value: &str) -> String {
     let mut out = Vec::new();
     put_string(&mut out, value);

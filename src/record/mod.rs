@@ -25,8 +25,8 @@ pub(crate) mod documented;
 mod tests;
 
 pub use event::{Change, LoginFailed, cancel, console, disconnect, login, login_failed, reload};
-pub use json::quoted;
 pub(crate) use json::put_number;
+pub use json::quoted;
 pub use parameters::{HashKey, Parameters, Show, TextMark};
 pub use raw::{Kept, LeftOut, RawText, Sealed};
 pub use scrub::scrub;
@@ -34,13 +34,6 @@ pub use statement::{Answer, Forwarded, Message, Outcome, Refused, Verdict, outco
 pub use time::At;
 pub use who::{Person, Who};
 pub use words::Words;
-
-/// A text as a JSON string: nothing in it acts on a terminal.
-pub fn quoted(text: &str) -> String {
-    let mut out = Vec::new();
-    json::put_string(&mut out, text);
-    String::from_utf8(out).unwrap_or_default()
-}
 
 /// Version of the records' schema: the field `v`.
 pub const VERSION: u32 = 1;

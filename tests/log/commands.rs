@@ -43,7 +43,7 @@ impl Log {
                  \"tenant\":\"{tenant}\",\"user\":\"app\",\"verdict\":\"allow\",\"text\":\"SELECT \\\"ü\\\"\"",
                 number % 60
             );
-            stream.append(|out| out.extend_from_slice(members.as_bytes())).expect("append");
+            stream.append(members.as_bytes()).expect("append");
         }
         stream.shutdown().expect("shutdown");
     }

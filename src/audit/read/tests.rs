@@ -34,20 +34,20 @@ fn small(directory: &Path) -> config::Audit {
     }
 }
 
-fn statement(out: &mut Vec<u8>, number: u64) {
+fn statement(number: u64) -> Vec<u8> {
     let tenant = ["harbor", "lumen", "quill"][number as usize % 3];
-    let members = format!(
+    format!(
         "\"v\":1,\"kind\":\"statement\",\"time\":\"2026-01-01T00:00:00.{number:06}Z\",\"mono\":{number},\"session\":{number},\
          \"tenant\":\"{tenant}\",\"user\":\"app\",\"text\":\"SELECT ? FROM t{number} WHERE \\\"x\\\" = ?\""
-    );
-    out.extend_from_slice(members.as_bytes());
+    )
+    .into_bytes()
 }
 
 /// Appends records one by one, so that checkpoints are many; a log that is closed in the end.
 fn write(config: &config::Audit, records: u64) {
     let stream = Stream::open(config).expect("open");
     for number in 0..records {
-        let seq = stream.append(|out| statement(out, number)).expect("append");
+        let seq = stream.append(&statement(number)).expect("append");
         while !stream.is_settled(seq) {
             std::thread::yield_now();
         }
@@ -181,7 +181,7 @@ impl Edit {
             }
             Self::Forge => {
                 let mut line = format!("{{\"seq\":{},", first + k as u64).into_bytes();
-                statement(&mut line, 4711);
+                line.extend_from_slice(&statement(4711));
                 line.extend_from_slice(b"}\n");
                 own[k] = line;
                 put(log, first, &own);
@@ -433,7 +433,7 @@ fn a_log_is_verified_while_it_is_written() {
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             for number in 0..3000 {
-                while stream.append(|out| statement(out, number)).is_err() {
+                while stream.append(&statement(number)).is_err() {
                     std::thread::yield_now();
                 }
                 if number % 20 == 0 {
@@ -459,7 +459,7 @@ fn deleted_segments_are_missed_unless_a_record_says_so() {
         config::Audit { retention_size: Some(20 << 10), shipped: config::Shipped::Unneeded, ..small(dir.path()) };
     let stream = Stream::open(&config).expect("open");
     for number in 0..250 {
-        let seq = stream.append(|out| statement(out, number)).expect("append");
+        let seq = stream.append(&statement(number)).expect("append");
         while !stream.is_settled(seq) {
             std::thread::yield_now();
         }
@@ -587,7 +587,7 @@ fn lines_are_followed_across_segments() {
     let mut lines = Lines::of(&config.directory);
     let mut next = 0;
     for number in 0..200 {
-        stream.append(|out| statement(out, number)).expect("append");
+        stream.append(&statement(number)).expect("append");
         if number % 7 == 0 {
             while let Some(line) = lines.next_line().expect("read") {
                 assert_eq!(scan::seq(line), Some(next));
@@ -635,7 +635,7 @@ fn a_read_is_recorded_once_whether_the_log_is_open_or_not() {
     let mut number = 0;
     while waiting() > 0 {
         assert!(std::time::Instant::now() < deadline, "announcements were not taken");
-        stream.append(|out| statement(out, number)).expect("append");
+        stream.append(&statement(number)).expect("append");
         number += 1;
         std::thread::sleep(Duration::from_millis(20));
     }
