@@ -16,6 +16,7 @@ use super::insert::{ConflictIntent, InsertIntent, MergeIntent};
 use super::refusal::CannotRewrite;
 use super::{InsertColumn, Request};
 use crate::config::Rewrite;
+use crate::sql::functions;
 use crate::sql::tree::Tree;
 use crate::tenant::{Relation, RelationKind, TenantKey};
 
@@ -124,12 +125,25 @@ struct Asks {
     system_column: bool,
     /// Tables named with their schema before a column.
     qualified: Vec<String>,
+    /// Names that may stand for a whole row: alone, before a star, or before a function's name.
+    rows: Vec<String>,
+    /// Tables that are replaced and whose alias renames columns. A table's row keeps the table's own names (`to_json` shows
+    /// them), a sub-select's has the new ones.
+    renamed: Vec<String>,
 }
 
 impl Asks {
     fn column(&mut self, column: &protobuf::ColumnRef) {
         let names: Vec<&str> = column.fields.iter().filter_map(text_of).collect();
         self.system_column |= names.last().is_some_and(|name| SYSTEM_COLUMNS.contains(name));
+        match names[..] {
+            [name] => self.rows.push(name.to_owned()),
+            // `x.f` calls `f(x)` where `x` has no such column.
+            [name, field] if functions::find(&[field]).is_some_and(|function| function.unary) => {
+                self.rows.push(name.to_owned());
+            }
+            _ => {}
+        }
         if column.fields.len() > 2 {
             let table = column.fields.len() - 2;
             self.qualified.extend(names.get(table).map(|name| name.to_string()));
@@ -137,6 +151,9 @@ impl Asks {
     }
 
     fn check(&self, intents: &Intents) -> Result<(), CannotRewrite> {
+        if self.renamed.iter().any(|name| self.rows.contains(name)) {
+            return Err(CannotRewrite::OuterJoin("the whole row, with columns renamed,"));
+        }
         for source in intents.sources.values() {
             let Source::Wrapped { name, .. } = source else { continue };
             if self.system_column {
@@ -428,6 +445,8 @@ impl<'r, 'a> Reader<'r, 'a> {
                 }
                 let predicate = Predicate { qualifier: vec![relation.relname.clone()], column: found.column };
                 let (name, aliased) = (relation.relname.clone(), relation.alias.is_some());
+                let renaming = relation.alias.iter().filter(|alias| !alias.colnames.is_empty());
+                self.asks.renamed.extend(renaming.map(|alias| alias.aliasname.clone()));
                 Source::Wrapped { predicate, name, aliased, sampled: sample.is_some() }
             }
         };

@@ -184,6 +184,10 @@ fn below_an_outer_join_a_sub_select_takes_the_place() {
             "select b.id, count(b.what) from countries left join lines b on true group by b.id order by 2",
             "select * from invoices natural left join lines",
             "select b from invoices a left join lines b on true for update of a",
+            "select x.p, to_json(y) from lines y left join lines x (p, q) on true",
+            "select to_json(x) from countries left join lines x (p, q) on true",
+            "select x.to_json from countries left join lines x (p, q) on true",
+            "select row(x.*) from countries left join lines x (p, q) on true",
         ],
         expect![[r#"
             select * from invoices a left join lines b on a.id = b.invoice_id where a.id > 1
@@ -224,6 +228,14 @@ fn below_an_outer_join_a_sub_select_takes_the_place() {
               select * from invoices natural left join  (SELECT * FROM lines WHERE "lines"."tenant_id" = KEY) AS "lines"  WHERE "invoices"."tenant_id" = KEY 
             select b from invoices a left join lines b on true for update of a
               select b from invoices a left join  (SELECT * FROM lines WHERE "lines"."tenant_id" = KEY)  b on true WHERE "a"."tenant_id" = KEY  for update of a
+            select x.p, to_json(y) from lines y left join lines x (p, q) on true
+              select x.p, to_json(y) from lines y left join  (SELECT * FROM lines WHERE "lines"."tenant_id" = KEY)  x (p, q) on true WHERE "y"."tenant_id" = KEY 
+            select to_json(x) from countries left join lines x (p, q) on true
+              rewrite_outer_join 0A000
+            select x.to_json from countries left join lines x (p, q) on true
+              rewrite_outer_join 0A000
+            select row(x.*) from countries left join lines x (p, q) on true
+              rewrite_outer_join 0A000
         "#]],
     );
 }

@@ -1159,6 +1159,13 @@ fn texts_at_the_bound_of_depth_fit_a_small_stack() {
     worker.expect("a thread").join().expect("no panic");
 }
 
+/// An assertion of the grammar's own failed here, and ended the process of a debug build.
+#[test]
+fn no_text_aborts_the_process() {
+    let analysis = read(b"(select 1 as a order by 1 fetch first row with ties) offset 1");
+    assert_eq!(analysis.failure, None);
+}
+
 /// SQL that the grammar takes, to be mutated.
 const SEEDS: [&str; 8] = [
     "with recursive a as (select * from b where c in (1, 2)) insert into t select f(x), $1 from a on conflict do nothing",
