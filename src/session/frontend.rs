@@ -293,7 +293,8 @@ impl Session {
             Err(error) => return Ok(self.refuse_query(&error, assembly)),
         };
         if analysis.summary.has(Summary::COPY) && self.copies_by_insert(&analysis) {
-            if analysis.statements.len() > 1 || self.queue.is_open() {
+            // Of a batch that has run something it is not known where it is now; one that only prepared is where it was.
+            if analysis.statements.len() > 1 || self.queue.has_executed() {
                 return Ok(self.refuse_query(&Unsupported::CopyNotAlone, assembly));
             }
             if !self.queue.is_empty() {

@@ -341,6 +341,38 @@ fn the_extended_protocol_copies_when_the_copy_is_alone_in_its_batch() {
     assert_eq!(acme.query("SELECT count(*) FROM t").value(), "7");
 }
 
+/// asyncpg asks for the columns' types so, and sends its Sync later.
+#[test]
+fn a_query_copies_behind_statements_that_were_only_prepared() {
+    let stage = Stage::new("id int");
+    let mut acme = stage.login("acme").connect();
+    let data = [say::copy_data(b"1\n2\n"), say::copy_done()];
+    let copy = |before: &[Vec<u8>]| [before, &[say::query("COPY t (id) FROM STDIN")], &data].concat();
+    let prepare = |name: &str, sql: &str| [say::parse(name, sql, &[]), say::describe_statement(name)];
+    acme.send_batch(&[prepare("a", "SELECT id FROM t").as_slice(), &[say::flush()]].concat());
+    assert_eq!([(); 3].map(|()| acme.read_due().tag), *b"1tT");
+    acme.send_batch(&copy(&[]));
+    assert_eq!(summary(&acme.reply()), "GCZ COPY 2 I");
+    acme.send_batch(&copy(&prepare("b", "SELECT 1")));
+    assert_eq!(summary(&acme.reply()), "1tTGCZ COPY 2 I");
+    // In a block, and behind something that failed or ran.
+    acme.query("BEGIN").ok();
+    acme.send_batch(&copy(&prepare("c", "SELECT 2")));
+    assert_eq!(summary(&acme.reply()), "1tTGCZ COPY 2 T");
+    acme.query("ROLLBACK").ok();
+    let ran = [say::bind("", "a", &[]), say::execute("", 0)];
+    acme.send_batch(&[say::query("BEGIN"), say::parse("", "COMMIT", &[]), say::bind("", "", &[]), say::execute("", 0)]);
+    acme.reply().ok();
+    acme.send_batch(&copy(&[]));
+    assert_eq!(acme.reply().sqlstate().as_deref(), Some("0A000"));
+    acme.send_batch(&copy(&ran));
+    assert_eq!(acme.reply().sqlstate().as_deref(), Some("0A000"));
+    acme.send_batch(&copy(&[say::parse("", "SELECT nonsense", &[])]));
+    acme.send_batch(&[say::sync()]);
+    assert_eq!(summary(&acme.reply()), "EZ 42703 column \"nonsense\" does not exist [] I");
+    assert_eq!(acme.query("SELECT count(*) FROM t").value(), "4");
+}
+
 #[test]
 fn a_batch_that_ends_its_block_cannot_pass_a_copy_to_the_server() {
     let stage = Stage::new("id int");
