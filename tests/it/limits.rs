@@ -470,6 +470,77 @@ fn copies_are_measured_too() {
     stage.is_well();
 }
 
+/// A COPY into this table is inserted in batches by the proxy, and is one statement to the tenant.
+const LINES: &str = "CREATE TABLE lines (n int)";
+
+#[test]
+fn a_copy_that_takes_too_long_is_cancelled() {
+    let stage = Stage::new("statement_time = \"400ms\"");
+    let mut client = stage.client("acme");
+    client.query(LINES);
+    assert!(client.query("COPY (SELECT pg_sleep(20)) TO STDOUT").ends_with("E(57014) Z(I)"));
+    says(&client, "longer than 400 ms");
+    // A client that says nothing more, in each protocol.
+    for begin in [query("COPY lines FROM STDIN"), extended("COPY lines FROM STDIN")] {
+        client.say(&[&begin, &copy_data(b"1\n2\n")]);
+        let said = client.until(b'E', 1);
+        assert!(said.ends_with("E(57014)"), "{said}");
+        says(&client, "longer than 400 ms");
+        // What it still sends belongs to the COPY that ended.
+        client.say(&[copy_data(b"3\n"), copy_done(), sync(), query("SELECT 1")]);
+        let said = client.until(b'D', 1);
+        assert!(said.ends_with("D(1)"), "{said}");
+        client.until_ready(1);
+        assert_eq!(client.query("SELECT count(*) FROM lines"), "T(count) D(0) C(SELECT 1) Z(I)");
+    }
+    // One that keeps sending.
+    let began = Instant::now();
+    client.say(&[query("COPY lines FROM STDIN")]);
+    while began.elapsed() < Duration::from_millis(800) && client.try_send(&copy_data(b"4\n")).is_ok() {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let said = client.until_ready(1);
+    assert!(said.ends_with("E(57014) Z(I)"), "{said}");
+    assert_eq!(client.query("SELECT count(*) FROM lines"), "T(count) D(0) C(SELECT 1) Z(I)");
+    drop(client);
+    stage.is_well();
+}
+
+#[test]
+fn a_copy_with_too_many_bytes_ends_with_an_error() {
+    let stage = Stage::new("bytes = \"10KiB\"");
+    let mut client = stage.client("acme");
+    let copy = "COPY (SELECT repeat('x', 1000) FROM generate_series(1, 100000)) TO STDOUT";
+    for said in [client.query(copy), client.ask(&[extended(copy), sync()])] {
+        assert!(said.ends_with("E(53400) Z(I)") && !said.contains(" c "), "{said}");
+        assert!((9..=10).contains(&said.matches(" d(").count()), "{said}");
+    }
+    says(&client, "10240 bytes");
+    assert_eq!(client.query("SELECT 1"), "T(?column?) D(1) C(SELECT 1) Z(I)");
+    drop(client);
+    stage.is_well();
+}
+
+#[test]
+fn a_copy_of_a_tenant_that_is_switched_off_ends() {
+    let mut stage = Stage::new("connections = 10");
+    stage.client("acme").query(LINES);
+    let (mut reads, mut writes) = (stage.client("acme"), stage.client("acme"));
+    reads.say(&[query("COPY (SELECT repeat('x', 1000) FROM generate_series(1, 1000000000)) TO STDOUT")]);
+    writes.say(&[query("COPY lines FROM STDIN"), copy_data(b"1\n2\n")]);
+    assert!(writes.until(b'G', 1).ends_with("G"));
+    stage.proxy.rewrite(|config| config.set("tenants.acme.enabled", false));
+    let mark = stage.proxy.mark();
+    stage.proxy.reload();
+    stage.proxy.await_log(mark, "configuration reloaded");
+    writes.until_closed();
+    assert_eq!(field(&writes, b'C'), "57P01", "{:?}", writes.error);
+    reads.raw_until_closed();
+    assert_eq!(kit::sql(&stage.database.name, "SELECT count(*) FROM lines").trim(), "0");
+    kit::eventually("nothing runs", || stage.running() == 0);
+    assert_eq!(stage.client("globex").query("SELECT 7"), "T(?column?) D(7) C(SELECT 1) Z(I)");
+}
+
 #[test]
 fn a_write_that_could_not_be_stopped_is_not_said_to_have_failed_only() {
     let stage = Stage::new("rows = 5");

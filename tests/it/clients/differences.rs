@@ -9,13 +9,15 @@ use similar::{DiffOp, TextDiff};
 pub enum Mode {
     Transaction,
     Session,
+    /// As the owner of a tenant's database, in transaction pooling.
+    Owner,
 }
 
 /// One row of the table.
 #[derive(Debug)]
 pub struct Entry {
     pub client: String,
-    /// Absent: in both.
+    /// Absent: in all.
     mode: Option<Mode>,
     /// The line without the proxy; absent: there is none.
     direct: Option<String>,
@@ -90,7 +92,8 @@ impl Entry {
         let mode = match mode.as_str() {
             "transaction" => Some(Mode::Transaction),
             "session" => Some(Mode::Session),
-            "both" => None,
+            "owner" => Some(Mode::Owner),
+            "all" => None,
             other => panic!("no mode {other:?}"),
         };
         let line = |cell: &str| (!cell.is_empty()).then(|| cell.trim_matches('`').to_owned());
@@ -126,7 +129,7 @@ mod tests {
     use super::*;
 
     const TABLE: &str = "| client | mode | direct | proxied | reason |\n|---|---|---|---|---|\n\
-        | psql | both | `line …: old` | `new` | r |\n| psql | session | | `more` | r |\n";
+        | psql | all | `line …: old` | `new` | r |\n| psql | session | | `more` | r |\n";
 
     #[test]
     fn listed_differences_pass_and_others_are_reported() {

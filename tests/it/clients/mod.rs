@@ -1,12 +1,14 @@
 //! Real clients: each runs the same script straight to PostgreSQL, then through the proxy in transaction and in session
-//! pooling, and must print the same transcript.
+//! pooling and as a tenant who owns a database, and must print the same transcript.
 //!
 //! The scripts are in `tests/clients`. Lines that may differ are listed, with the reason, in
 //! `tests/clients/differences.md`; an entry that no run needed fails too. In transaction pooling other sessions of the same
 //! user keep the pool busy with settings and statement names that would show if anything crossed over.
 
+mod describe;
 mod differences;
 mod noise;
+mod protected;
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -64,37 +66,37 @@ fn pgbench_sees_the_same_through_the_proxy() {
 
 #[test]
 fn psycopg3_sees_the_same_through_the_proxy() {
-    compare("psycopg3", |endpoint| python("psycopg3.py", endpoint));
+    compare("psycopg3", |endpoint| python(&["psycopg3.py"], endpoint));
 }
 
 #[test]
 fn psycopg2_sees_the_same_through_the_proxy() {
-    compare("psycopg2", |endpoint| python("psycopg2_client.py", endpoint));
+    compare("psycopg2", |endpoint| python(&["psycopg2_client.py"], endpoint));
 }
 
 #[test]
 fn asyncpg_sees_the_same_through_the_proxy() {
-    compare("asyncpg", |endpoint| python("asyncpg_client.py", endpoint));
+    compare("asyncpg", |endpoint| python(&["asyncpg_client.py"], endpoint));
 }
 
 #[test]
 fn sqlalchemy_sees_the_same_through_the_proxy() {
-    compare("sqlalchemy", |endpoint| python("sqlalchemy_client.py", endpoint));
+    compare("sqlalchemy", |endpoint| python(&["sqlalchemy_client.py"], endpoint));
 }
 
 #[test]
 fn django_sees_the_same_through_the_proxy() {
-    compare("django", |endpoint| python("django_client.py", endpoint));
+    compare("django", |endpoint| python(&["django_client.py"], endpoint));
 }
 
 #[test]
 fn node_postgres_sees_the_same_through_the_proxy() {
-    compare("node-postgres", |endpoint| node("pg.cjs", endpoint));
+    compare("node-postgres", |endpoint| node(&["pg.cjs"], endpoint));
 }
 
 #[test]
 fn postgres_js_sees_the_same_through_the_proxy() {
-    compare("postgres.js", |endpoint| node("postgresjs.cjs", endpoint));
+    compare("postgres.js", |endpoint| node(&["postgresjs.cjs"], endpoint));
 }
 
 #[test]
@@ -152,10 +154,13 @@ fn compare(client: &str, script: impl Fn(&Endpoint) -> String) {
     let direct = script(&endpoint(kit::cluster().port()));
     assert!(direct.lines().count() > 10 && !direct.contains("Traceback"), "not a transcript:\n{direct}");
     let differences = Differences::read();
-    for mode in [Mode::Transaction, Mode::Session] {
+    for mode in [Mode::Transaction, Mode::Session, Mode::Owner] {
+        if mode == Mode::Owner && !OWNERS.contains(&client) {
+            continue;
+        }
         fresh();
         let (pool_mode, size) = match mode {
-            Mode::Transaction => ("transaction", 4),
+            Mode::Transaction | Mode::Owner => ("transaction", 4),
             Mode::Session => ("session", 16),
         };
         let config = Config::for_cluster(kit::cluster())
@@ -164,6 +169,7 @@ fn compare(client: &str, script: impl Fn(&Endpoint) -> String) {
             .set("server.statement_size_max", "8MiB")
             .set("pool.mode", pool_mode)
             .set("pool.size", size);
+        let config = if mode == Mode::Owner { owner(config, &name, password) } else { config };
         let proxy = Proxy::start(config);
         let noise = (mode == Mode::Transaction).then(|| Noise::start(proxy.login(&name, password, &name)));
         let proxied = script(&endpoint(proxy.address().port()));
@@ -171,20 +177,42 @@ fn compare(client: &str, script: impl Fn(&Endpoint) -> String) {
             noise.stop();
         }
         if let Err(report) = differences.check(client, mode, &direct, &proxied) {
-            panic!("{client} in {pool_mode} pooling is not as it is directly:\n{report}");
+            panic!("{client} ({mode:?}) is not as it is directly:\n{report}");
         }
     }
 }
 
-fn python(script: &str, endpoint: &Endpoint) -> String {
-    let interpreter = root("target/venv/bin/python");
-    assert!(interpreter.exists(), "no Python drivers: run scripts/setup clients");
-    run(&interpreter.display().to_string(), &[&format!("tests/clients/python/{script}")], endpoint)
+/// Whose scripts are run as a tenant too. Those of the others make settings of their own, functions or roles, which no tenant
+/// may: they are in `protected`.
+const OWNERS: [&str; 7] = ["pgbench", "psycopg2", "sqlalchemy", "django", "node-postgres", "postgres.js", "jdbc"];
+
+/// The user is the owner of a tenant whose database this is, and may do what the scripts do beyond that: blocks of code for
+/// notices, two phases.
+fn owner(config: Config, name: &str, password: &str) -> Config {
+    config
+        .set("roles.app.base", "owner")
+        .set("roles.app.allow", vec!["do", "prepare_transaction", "commit_prepared", "rollback_prepared"])
+        .set(&format!("databases.{name}.tenancy.isolation"), "database")
+        .set(&format!("tenants.{name}.database"), name)
+        .set(&format!("tenants.{name}.server_database"), name)
+        .set(&format!("tenants.{name}.server_user"), name)
+        .set(&format!("tenants.{name}.server_password"), password)
+        .set(&format!("users.{name}.tenant"), name)
+        .set(&format!("users.{name}.role"), if name == "client_pgbench" { "owner" } else { "app" })
 }
 
-fn node(script: &str, endpoint: &Endpoint) -> String {
+/// `script`: its name, and its arguments.
+fn python(script: &[&str], endpoint: &Endpoint) -> String {
+    let interpreter = root("target/venv/bin/python");
+    assert!(interpreter.exists(), "no Python drivers: run scripts/setup clients");
+    let path = format!("tests/clients/python/{}", script[0]);
+    run(&interpreter.display().to_string(), &[&[&*path], &script[1..]].concat(), endpoint)
+}
+
+fn node(script: &[&str], endpoint: &Endpoint) -> String {
     assert!(root("target/node/node_modules").exists(), "no Node drivers: run scripts/setup clients");
-    run("node", &["--no-deprecation", &format!("tests/clients/node/{script}")], endpoint)
+    let path = format!("tests/clients/node/{}", script[0]);
+    run("node", &[&["--no-deprecation", &path], &script[1..]].concat(), endpoint)
 }
 
 fn jdbc_driver() -> String {

@@ -33,11 +33,13 @@ enum Wall {
     Absent,
 }
 
-/// A database with shared tables, the tenants `acme` (1) and `globex` (2), each with a user of its name, `boss` of both, and a
-/// proxy before it.
+/// A database with shared tables, the tenants `acme` (1) and `globex` (2), each with a user of its name, `acme_reader` who only
+/// reads, `boss` of both, and a proxy before it.
 pub struct Stage {
     server: Server,
     pub database: kit::Database,
+    /// The role on the server that tenants share.
+    pub shared: kit::Account,
     pub proxy: Proxy,
     /// Read again at each reload.
     _keys: tempfile::TempDir,
@@ -96,6 +98,10 @@ impl Stage {
                 .set(&format!("users.{tenant}.tenant"), tenant)
                 .set(&format!("users.{tenant}.danger_trust"), true);
         }
+        config = config
+            .set("users.acme_reader.tenant", "acme")
+            .set("users.acme_reader.role", "reader")
+            .set("users.acme_reader.danger_trust", true);
         config = config.set("users.boss.all_tenants", true).set("users.boss.danger_trust", true);
         let config = change(config);
         match wall {
@@ -105,7 +111,7 @@ impl Stage {
             }
         }
         let proxy = Proxy::start(config);
-        Self { server, database, proxy, _keys: keys }
+        Self { server, database, shared, proxy, _keys: keys }
     }
 
     pub fn address(&self) -> SocketAddr {
