@@ -25,6 +25,7 @@ mod rewriting;
 mod rig;
 mod settings;
 mod soak;
+mod sqlsmith;
 mod standby;
 mod talk;
 mod tenants;

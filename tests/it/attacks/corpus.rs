@@ -166,16 +166,23 @@ impl Report {
     fn judge(&self) {
         let mut table = format!("{:<58} refused failed harmless\n", self.wall.label());
         let mut lines = String::new();
+        let mut total = [0; 3];
         for (group, outcomes) in &self.outcomes {
-            let count = |wanted| outcomes.iter().filter(|(_, outcome)| *outcome == wanted).count();
-            let (refused, failed, harmless) =
-                (count(Outcome::Refused), count(Outcome::Failed), count(Outcome::Harmless));
+            let counts = [Outcome::Refused, Outcome::Failed, Outcome::Harmless]
+                .map(|wanted| outcomes.iter().filter(|(_, outcome)| *outcome == wanted).count());
+            let [refused, failed, harmless] = counts;
             let _ = writeln!(table, "  {group:<58} {refused:>5} {failed:>6} {harmless:>8}");
+            total = [0, 1, 2].map(|at| total[at] + counts[at]);
             for (id, outcome) in outcomes {
                 let _ = writeln!(lines, "{} | {id} | {outcome:?}", self.wall.label());
             }
         }
-        println!("{table}");
+        let [refused, failed, harmless] = total;
+        let (all, known) = (refused + failed + harmless, self.known.len());
+        println!(
+            "{table}  {:<58} {refused:>5} {failed:>6} {harmless:>8}",
+            format!("{all} attacks, {known} known to do harm")
+        );
         assert!(self.wrong.is_empty(), "{} attacks did harm:\n{}", self.wrong.len(), self.wrong.join("\n"));
         for (_, id, why) in KNOWN.iter().filter(|(wall, ..)| *wall == self.wall) {
             assert!(

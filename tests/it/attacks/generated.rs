@@ -24,7 +24,7 @@ fn no_text_gets_through_the_policy_alone() {
 }
 
 /// Ways to name what holds tenant 2's rows.
-const NAMES: [&str; 30] = [
+const NAMES: [&str; 36] = [
     "a.invoices",
     "invoices",
     "b.invoices",
@@ -55,10 +55,16 @@ const NAMES: [&str; 30] = [
     "t2.invoices",
     "saved.\"a.invoices\"",
     "(a.invoices JOIN b.invoices USING (id, tenant_id, email))",
+    "{db}.t2.invoices",
+    "\"t2\".\"invoices\"",
+    "t2 . U&\"\\0069nvoices\"",
+    "ten1.vt",
+    "a.rr",
+    "(TABLE b.invoices) AS x",
 ];
 
 /// Positions of a scalar subquery `{q}`.
-const POSITIONS: [&str; 64] = [
+const POSITIONS: [&str; 87] = [
     "SELECT {q}",
     "SELECT {q}::int",
     "SELECT 1 WHERE {q} IS NULL OR {q}::int = 1",
@@ -123,6 +129,29 @@ const POSITIONS: [&str; 64] = [
     "WITH w AS (UPDATE a.customers SET name = {q} RETURNING name) SELECT * FROM w",
     "EXPLAIN (ANALYZE, VERBOSE) SELECT {q}",
     "COPY (SELECT {q}) TO STDOUT",
+    "SELECT 1 FROM a.customers GROUP BY GROUPING SETS (({q}), ())",
+    "SELECT 1 FROM a.customers GROUP BY CUBE ({q}), ROLLUP (id)",
+    "SELECT sum(1) OVER w FROM a.customers WINDOW w AS (ORDER BY {q} RANGE UNBOUNDED PRECEDING)",
+    "SELECT 1 FROM a.customers TABLESAMPLE SYSTEM (100) REPEATABLE ({q}::int)",
+    "SELECT * FROM generate_series(1, {q}::int)",
+    "SELECT 'x' IN (VALUES ({q}))",
+    "SELECT ({q}, 1) = (SELECT 'x', 2), ROW({q}) < ROW('x')",
+    "SELECT 1 FROM a.customers c JOIN LATERAL (VALUES ({q})) v(x) ON v.x::int = c.id",
+    "INSERT INTO a.customers(id, name) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET name = 'y' WHERE {q}::int = 1",
+    "INSERT INTO a.customers(id, name) VALUES ({q}::int, 'x')",
+    "UPDATE a.customers c SET name = s.x FROM (SELECT {q} x) s RETURNING c.name",
+    "UPDATE a.customers SET (name, id) = ROW({q}, id) WHERE id = 1 RETURNING name",
+    "DELETE FROM a.customers USING (SELECT {q} x) s WHERE s.x::int = 1",
+    "MERGE INTO a.customers c USING (SELECT 1 id) s ON c.id = s.id WHEN MATCHED AND {q}::int = 1 THEN DELETE",
+    "MERGE INTO a.customers c USING (SELECT 1 id) s ON c.id = s.id WHEN MATCHED THEN UPDATE SET name = {q}; TABLE a.customers",
+    "BEGIN; DECLARE k CURSOR FOR SELECT {q}; FETCH ALL FROM k; COMMIT",
+    "PREPARE p AS SELECT {q}; EXECUTE p; DEALLOCATE p",
+    "PREPARE p(text) AS SELECT $1; EXECUTE p({q}); DEALLOCATE p",
+    "COPY (UPDATE a.customers SET name = {q} RETURNING name) TO STDOUT",
+    "CREATE TABLE a.stolen AS SELECT {q} e",
+    "WITH RECURSIVE z(e) AS (SELECT {q} UNION ALL SELECT e FROM z) CYCLE e SET c USING p SELECT e FROM z",
+    "CALL a.badsd({q})",
+    "SELECT (x).email FROM (SELECT {q} AS email) x",
 ];
 
 /// Statements on a relation `{r}`.
@@ -280,7 +309,7 @@ const SETTINGS: [(&str, &str); 16] = [
 ];
 
 /// Ways to set `{n}` to `{v}`.
-const SETTERS: [&str; 24] = [
+const SETTERS: [&str; 34] = [
     "SET {n} = '{v}'",
     "SET {n} TO '{v}'",
     "SET SESSION {n} = '{v}'",
@@ -305,10 +334,20 @@ const SETTERS: [&str; 24] = [
     "EXPLAIN ANALYZE SELECT set_config('{n}', '{v}', false)",
     "COPY (SELECT set_config('{n}', '{v}', false)) TO STDOUT",
     "DO $$BEGIN PERFORM set_config('{n}', '{v}', false); END$$",
+    "BEGIN; SET LOCAL {n} = '{v}'",
+    "SET {n} TO DEFAULT; RESET {n}",
+    "ALTER ROLE CURRENT_USER SET {n} = '{v}'; \\c",
+    "ALTER DATABASE {db} SET {n} TO '{v}'",
+    "PREPARE s(text, text) AS SELECT set_config($1, $2, false); EXECUTE s('{n}', '{v}'); DEALLOCATE s",
+    "SELECT max(set_config(n, v, false)) FROM (VALUES ('{n}', '{v}')) s(n, v)",
+    "SELECT set_config(is_local => false, new_value => '{v}', setting_name => '{n}')",
+    "INSERT INTO a.customers(id, name) VALUES (705, set_config('{n}', '{v}', false)) RETURNING name",
+    "BEGIN; DECLARE k CURSOR FOR SELECT set_config('{n}', '{v}', false); FETCH k; COMMIT",
+    "SELECT count(*) FROM a.customers GROUP BY set_config('{n}', '{v}', false) HAVING set_config('{n}', '{v}', true) IS NULL",
 ];
 
 /// Texts that need nothing filled in.
-const SINGLE: [&str; 88] = [
+const SINGLE: [&str; 103] = [
     "SELECT * FROM pg_stats",
     "SELECT * FROM pg_catalog.pg_statistic",
     "SELECT stavalues1::text FROM pg_statistic",
@@ -397,6 +436,21 @@ const SINGLE: [&str; 88] = [
     "CALL pg_sleep(0); SECURITY LABEL ON TABLE a.invoices IS 'x'",
     "SELECT * FROM pg_toast.pg_toast_1262; CHECKPOINT",
     "SET TRANSACTION SNAPSHOT '00000003-1'; SELECT txid_current_snapshot()",
+    "SELECT ('SELECT email, email, email FROM b.invoices'::text).crosstab2",
+    "SELECT (c).* FROM (SELECT ('TABLE b.invoices'::text).crosstab AS c) s",
+    "SELECT ('SELECT to_tsvector(email) FROM b.invoices'::text).ts_stat",
+    "SELECT ('dbname={db}'::text).dblink_connect; SELECT ('SELECT email FROM a.invoices'::text).dblink_exec",
+    "SELECT ('b.invoices'::text).pgrowlocks",
+    "SELECT ('/etc/passwd'::text).pg_read_file; SELECT (r.n).pg_ls_dir FROM (SELECT '.'::text AS n) r",
+    "SELECT (555001::oid).lo_get; SELECT (s.o).lo_get FROM (SELECT 555001::oid AS o) s",
+    "SELECT (NULL::int).pg_stat_get_activity",
+    "SELECT ('pgwarden.s_tenant'::regclass).currval",
+    "SELECT i.secdef_sum FROM a.invoices i; SELECT (a.invoices).badsd FROM a.invoices",
+    "SELECT 'pg_read_file(text)'::regprocedure, 'a.secdef_sum'::regproc, to_regprocedure('a.secdef_sum()')",
+    "SELECT 1 OPERATOR(a.=) 1; SELECT 1 OPERATOR(t2.=) 1",
+    "SELECT 'x'::t2.invoices; SELECT NULL::b.invoices; SELECT (NULL::t2.invoices).email",
+    "SELECT pg_typeof(i), i::text, (i).* FROM b.invoices i",
+    "TABLE pg_temp.invoices; SELECT email FROM pg_temp_3.invoices; CREATE TEMP TABLE invoices AS TABLE b.invoices; TABLE invoices",
 ];
 
 /// All of them, filled in.
@@ -424,7 +478,9 @@ pub(super) fn texts(lab: &Lab) -> Vec<String> {
         }
     }
     for (name, value) in SETTINGS {
-        for setter in SETTERS {
+        // No grant keeps a role from its own defaults, which the proxy's startup packet beats: known, and documented.
+        let keeps_defaults = !matches!(lab.wall, Wall::Database | Wall::Direct);
+        for setter in SETTERS.iter().filter(|setter| keeps_defaults || !setter.starts_with("ALTER ROLE")) {
             let set = setter.replace("{n}", name).replace("{v}", value);
             texts.push(format!("{set}; SELECT email FROM a.invoices"));
             texts.push(format!(

@@ -4,7 +4,7 @@
 //! Whatever is done as tenant 1: no byte of tenant 2's arrives, nothing of tenant 2's changes, nor does the schema, and the
 //! next session on the same server connection is tenant 2's and clean.
 
-mod client;
+pub mod client;
 mod corpus;
 mod everything;
 mod generated;
