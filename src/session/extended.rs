@@ -91,7 +91,7 @@ impl Session {
             }
         }
         // Entering takes the unnamed statement: before a new one it is done already.
-        let entering = if named { Entering::Not } else { self.entering(&statement.analysis) };
+        let entering = if named { Entering::Not } else { self.entering(Some(&statement.analysis)) };
         if entering == Entering::Wait {
             return Ok(self.wait_before(assembly));
         }
@@ -284,7 +284,7 @@ impl Session {
             }
             self.touch_parameters(statement.as_deref(), &message.body[names.length..]);
         }
-        let entering = statement.as_ref().map_or(Entering::Not, |statement| self.entering(&statement.analysis));
+        let entering = self.entering(statement.as_deref().map(|statement| &*statement.analysis));
         if entering == Entering::Wait {
             return Ok(self.wait_before(assembly));
         }

@@ -75,13 +75,16 @@ impl Session {
         self.bound.as_ref().map_or(TxStatus::Idle, |bound| bound.status)
     }
 
-    /// In the extended protocol.
-    pub(super) fn entering(&self, analysis: &Analysis) -> Entering {
-        if !self.enters_by_transaction() || self.sealing.entered || !reads(analysis) {
+    /// In the extended protocol. A statement that SQL has prepared is not known here: it may read.
+    pub(super) fn entering(&self, analysis: Option<&Analysis>) -> Entering {
+        if !self.enters_by_transaction() || self.sealing.entered || !analysis.is_none_or(reads) {
             return Entering::Not;
         }
         if !self.queue.is_empty() && !self.queue.is_open() {
             return Entering::Wait;
+        }
+        if self.status() == TxStatus::Idle && !self.sealing.moved && analysis.is_some_and(is_for_blocks) {
+            return Entering::Not;
         }
         // In a failed transaction the server says so by itself.
         let failed = self.status() == TxStatus::Failed && !self.sealing.moved;
@@ -111,6 +114,9 @@ impl Session {
         }
         Ok(Some(match self.status() {
             TxStatus::Idle if is_for_blocks(analysis) => Enclosure::Bare,
+            TxStatus::Idle if analysis.statements.iter().any(minds_a_block) => {
+                return Err(Unsupported::TransactionInText);
+            }
             TxStatus::Idle => Enclosure::Whole,
             TxStatus::Open if !self.sealing.entered => Enclosure::Entered,
             TxStatus::Open | TxStatus::Failed => Enclosure::Bare,
@@ -270,6 +276,11 @@ fn ends_context(statement: &Statement) -> bool {
     let forgets =
         |effect: &Effect| matches!(effect, Effect::DiscardAll | Effect::Discard(DiscardTarget::All) | Effect::ResetAll);
     ends || statement.effects.iter().any(forgets)
+}
+
+/// In a text between transactions the server takes it otherwise than in a block.
+fn minds_a_block(statement: &Statement) -> bool {
+    matches!(statement.kind, StatementKind::Savepoint | StatementKind::Release | StatementKind::SetTransaction)
 }
 
 /// Outside a block the server refuses it, as it should: what it makes would be gone with the transaction.

@@ -61,6 +61,8 @@ const ATTACKS: &[&str] = &[
     "set search_path = evil, pg_catalog, public | select pgwarden.tenant() | select email from invoices",
     "set local search_path = evil, pg_catalog, public | select pgwarden.enter_transaction(1, '2', 1, '\\x00') | select email from invoices",
     "set search_path = only_ours, evil, public | select email from invoices",
+    "select set_config('pgwarden.sealed', repeat('0', 64) || '1|2', true) | set search_path = evil, pg_catalog, public",
+    "select set_config('pgwarden.sealed', repeat('0', 64) || '1|2', false) | set search_path = evil, pg_catalog, public | commit",
     // Other roles, and what turns row security off.
     "set role pgwarden_owner",
     "set session authorization pgwarden_owner",

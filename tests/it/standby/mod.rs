@@ -35,6 +35,8 @@ pub const KEY_TYPES: [&str; 4] = ["bigint", "int", "uuid", "text"];
 
 /// Whose keys a test takes away.
 const KEYLESS: &str = "keyless";
+/// Whose keys a test locks.
+const LOCKED: &str = "locked";
 
 /// What a tenant who may write somewhere on the primary could leave for a careless function to find.
 const EVIL: &str = r"
@@ -79,7 +81,7 @@ impl Pair {
         let app = Account { name: unique("app"), password: unique("secret") };
         let sql = |database: &str, script: &str| primary.psql(database, script).expect("the script runs");
         sql("postgres", "create role own");
-        for database in KEY_TYPES.into_iter().chain([KEYLESS]) {
+        for database in KEY_TYPES.into_iter().chain([KEYLESS, LOCKED]) {
             let key_type = key_type(database);
             sql("postgres", &format!("create database {database} owner own"));
             let schema = SAMPLE.replace("{key}", key_type);
@@ -110,6 +112,11 @@ impl Pair {
     #[track_caller]
     pub fn proxy(&self, side: Side, database: &str) -> Proxy {
         Proxy::start(self.config(side, database))
+    }
+
+    pub fn superuser(&self, side: Side, database: &str) -> Session {
+        let cluster = self.cluster(side);
+        Session::over(Login::new(cluster.address(), cluster.superuser(), cluster.password(), database))
     }
 
     /// A session as the role that tenants share, with nothing in between.

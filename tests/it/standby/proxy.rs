@@ -1,8 +1,9 @@
 //! A proxy whose shard is a standby: tenants read their rows, and see no difference but that they cannot write.
 
-use super::{KEY_TYPES, KEYLESS, Pair, Side, client, pgwarden};
+use super::{KEY_TYPES, KEYLESS, LOCKED, Pair, Side, client, pgwarden};
 use crate::guard::stand::said;
-use crate::kit::{Server, eventually};
+use crate::kit::{Proxy, Server, eventually};
+use crate::prepared::{Chatter, same};
 use crate::talk::*;
 
 const MAILS: &str = "select string_agg(email, ',' order by id) from invoices";
@@ -139,6 +140,9 @@ fn script() -> Vec<Step> {
             vec![run("begin", &[]), sync(), run("select 1/0", &[]), sync(), run("rollback", &[]), sync(), query(MAILS)],
             4,
         ),
+        (vec![query("prepare sql as select email from invoices order by id")], 1),
+        (vec![again("sql", &[]), sync()], 1),
+        (vec![query("deallocate sql")], 1),
         (vec![execute("", 0), sync()], 1),
         (vec![query(MAILS), describe_portal(""), sync()], 2),
         (vec![close_statement("s"), sync()], 1),
@@ -163,6 +167,63 @@ fn a_client_that_reads_sees_no_difference_between_a_standby_and_its_primary() {
     }
 }
 
+/// The first ones share a Query with another, and all but the last are also prepared.
+const TEXTS: [&str; 23] = [
+    "SELECT count(*) FROM invoices",
+    "SELECT email FROM invoices ORDER BY id",
+    "SELECT email FROM invoices WHERE id >= $1::int ORDER BY id",
+    "SELECT 1 / (id - 2) FROM invoices ORDER BY id",
+    "SELECT generate_series(1, 3), (SELECT max(email) FROM invoices)",
+    "SELECT 1",
+    "SELECT $1::text",
+    "SELEKT",
+    "",
+    "SHOW work_mem",
+    "SET work_mem = '5MB'",
+    "COPY (SELECT email FROM invoices ORDER BY id) TO STDOUT",
+    "DECLARE c CURSOR FOR SELECT email FROM invoices ORDER BY id",
+    "BEGIN",
+    "BEGIN ISOLATION LEVEL REPEATABLE READ",
+    "COMMIT",
+    "COMMIT AND CHAIN",
+    "ROLLBACK",
+    "SAVEPOINT s",
+    "ROLLBACK TO s",
+    "RELEASE s",
+    "RESET ALL",
+    "FETCH 2 FROM c",
+];
+const SHARING: usize = 13;
+const PREPARABLE: usize = 22;
+
+/// Word for word the same on both sides, while another tenant uses the standby's backend between.
+#[test]
+fn random_conversations_of_a_reader_read_as_they_do_on_the_primary() {
+    for (server, seeds) in Server::BOTH.into_iter().zip([0..60, 60..120]) {
+        let pair = Pair::of(server);
+        let [primary, standby] = [Side::Primary, Side::Standby].map(|side| pair.proxy(side, "bigint"));
+        let mut two = client(&standby, "two");
+        for seed in seeds {
+            let mut chatter = Chatter::new(seed, &TEXTS, PREPARABLE, SHARING);
+            let (mut there, mut here) = (client(&primary, "one"), client(&standby, "one"));
+            let mut script = format!("{server:?} seed {seed}:");
+            for _ in 0..10 {
+                let (bytes, readies) = chatter.turn(&mut script);
+                let _ = there.try_send(&bytes);
+                let want = there.try_until_ready_times(readies);
+                let _ = here.try_send(&bytes);
+                let got = here.try_until_ready_times(readies);
+                assert!(same(&got, &want), "{script}\n  got {got}\n want {want}\nerror: {:?}", here.error);
+                assert!(!got.contains("SECRET"), "{script}\n  got {got}");
+                script.push_str("\n ");
+                if got.ends_with("Z(I)") {
+                    assert_eq!(two.value(MAILS), "SECRET", "{script}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn what_would_leave_the_context_is_refused() {
     for server in Server::BOTH {
@@ -174,6 +235,7 @@ fn what_would_leave_the_context_is_refused() {
             format!("commit; {MAILS}"),
             format!("{MAILS}; commit and chain; {MAILS}"),
             format!("rollback; begin; {MAILS}"),
+            format!("savepoint s; {MAILS}"),
         ] {
             assert_eq!(one.query(&text), "E(0A000) Z(I)", "{server:?} {text}");
         }
@@ -217,6 +279,62 @@ fn nothing_runs_where_the_context_cannot_be_entered() {
         pair.primary.psql(KEYLESS, &back).expect("give the key back");
         pair.standby.catch_up(&pair.primary).expect("follow");
         assert_eq!(client(&proxy, "one").value(MAILS), "own,own");
+    }
+}
+
+/// A lock on the primary that the standby replays makes `enter_transaction` wait for its keys.
+#[test]
+fn a_client_that_is_stopped_before_it_has_entered_runs_nothing() {
+    for server in Server::BOTH {
+        let pair = Pair::of(server);
+        let proxy = pair.proxy(Side::Standby, LOCKED);
+        let mut one = client(&proxy, "one");
+        assert_eq!(one.value(MAILS), "own,own");
+        let mut holder = pair.superuser(Side::Primary, LOCKED);
+        holder.ask("begin; lock table pgwarden.keys in access exclusive mode");
+        let mut watch = pair.superuser(Side::Standby, LOCKED);
+        eventually("the lock is replayed", || {
+            watch.ask("select count(*) from pg_locks where mode = 'AccessExclusiveLock' and granted") != "0"
+        });
+        one.query("set statement_timeout = '100ms'");
+        for messages in
+            [vec![query(MAILS)], vec![run(MAILS, &[]), sync()], vec![query("select 'ran', email from invoices")]]
+        {
+            assert_eq!(one.ask(&messages), "E(57014) Z(I)", "{server:?}");
+        }
+        assert_eq!(one.query("begin"), "C(BEGIN) Z(T)");
+        one.say(&[query(MAILS)]);
+        assert!(one.until_closed().starts_with("E(57014)"), "a block whose backend is closed is over");
+        holder.ask("rollback");
+        pair.standby.catch_up(&pair.primary).expect("follow");
+        assert_eq!(client(&proxy, "two").value(MAILS), "SECRET");
+    }
+}
+
+#[test]
+fn nothing_that_enters_is_told_to_the_client() {
+    for server in Server::BOTH {
+        let pair = Pair::of(server);
+        let config = pair.config(Side::Standby, "bigint").set("databases.d.tenancy.danger_open_policy", true);
+        let proxy = Proxy::start(config);
+        let mut one = client(&proxy, "one");
+        one.query("set debug_print_plan = on; set debug_print_parse = on; set client_min_messages = log");
+        let number = "select oid from pg_proc where proname = 'enter_transaction'";
+        let number = pair.standby.psql("bigint", number).expect("its number");
+        for messages in [vec![query(MAILS)], vec![run(MAILS, &[]), sync()]] {
+            one.say(&messages);
+            let mut notices = String::new();
+            loop {
+                let reply = one.reply();
+                match reply.tag {
+                    b'N' => notices.push_str(&String::from_utf8_lossy(&reply.body)),
+                    b'Z' => break,
+                    _ => {}
+                }
+            }
+            assert!(notices.contains("plan"), "{server:?}: plans are printed to the client: {notices}");
+            assert!(!notices.contains(&format!(":funcid {number}")), "{server:?}: {notices}");
+        }
     }
 }
 
