@@ -7,6 +7,7 @@
 mod control;
 mod copies;
 mod figures;
+mod leaves;
 mod line;
 pub mod raw;
 pub mod read;

@@ -13,8 +13,8 @@ use thiserror::Error;
 
 use super::control::{Control, now};
 use super::segment::{
-    Finished, Journal, LOCK, MANIFEST, Segment, checkpoints_path, make_directory, options, records_path, segments,
-    sync_directory,
+    Finished, Journal, LOCK, MANIFEST, Resumed, Segment, checkpoints_path, make_directory, options, records_path,
+    segments, sync_directory,
 };
 use crate::chain::{
     Checkpoint, CheckpointError, Frontier, Hash, KeyError, KeyId, Note, NoteError, SigningKey, Time, leaf_hash, notes,
@@ -97,7 +97,7 @@ pub(super) fn open(config: &config::Audit) -> Result<(Log, Vec<Control>), OpenEr
             (Some((checkpoint.size, checkpoint.root)), keys)
         }
     };
-    let scan = found.scan(directory, last)?;
+    let mut scan = found.scan(directory, last)?;
     let clean = scan.is_new || (scan.torn == 0 && scan.last_line_stops);
     let mut records = vec![Control::Start { clean, key: keys.active.public().id() }];
     if scan.torn > 0 {
@@ -112,7 +112,9 @@ pub(super) fn open(config: &config::Audit) -> Result<(Log, Vec<Control>), OpenEr
         });
     }
     let segment = if found.live_is_there {
-        let segment = Segment::resume(directory, found.live, scan.records, scan.bytes, found.checkpoints_whole);
+        let (records, bytes, leaves) = (scan.records, scan.bytes, std::mem::take(&mut scan.leaves));
+        let resumed = Resumed { records, bytes, checkpoints: found.checkpoints_whole, leaves };
+        let segment = Segment::resume(directory, found.live, resumed);
         // What an earlier process wrote is not on disk for certain.
         segment.and_then(|segment| File::open(records_path(directory, found.live))?.sync_all().map(|()| segment))
     } else {
@@ -277,9 +279,9 @@ impl Found {
         };
         let is_new = self.before.is_none() && !self.live_is_there;
         let (signed, root) = last.unwrap_or((0, Frontier::new().root()));
-        let recorded = Vec::new();
+        let (recorded, leaves) = (Vec::new(), Vec::new());
         let mut scan =
-            Scan { frontier, records: 0, bytes: 0, torn: 0, last_line_stops: false, is_new, signed, recorded };
+            Scan { frontier, records: 0, bytes: 0, torn: 0, last_line_stops: false, is_new, signed, recorded, leaves };
         scan.compare(&root)?;
         if self.live_is_there {
             let path = records_path(directory, self.live);
@@ -314,6 +316,8 @@ struct Scan {
     signed: u64,
     /// Files of cut ends that records after it name.
     recorded: Vec<String>,
+    /// Hashes of the records.
+    leaves: Vec<u8>,
 }
 
 impl Scan {
@@ -332,7 +336,9 @@ impl Scan {
                 }
                 self.recorded.extend(torn_file(record));
             }
-            self.frontier.append(leaf_hash(record));
+            let leaf = leaf_hash(record);
+            self.frontier.append(leaf);
+            self.leaves.extend_from_slice(&leaf.0);
             self.records += 1;
             self.bytes += length as u64;
             if let Err(error) = self.compare(root) {

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::control::{Control, now};
+use super::leaves::leaves_path;
 use super::recover::Log;
 use super::segment::{Finished, SHIPPED, checkpoints_path, options, records_path, sync_directory};
 use super::stream::Shared;
@@ -123,9 +124,11 @@ fn remove(log: &mut Log, segment: &Finished) -> io::Result<()> {
         out.sync_all()?;
         fs::rename(&shorter, &path)?;
     }
-    match fs::remove_file(records_path(&log.directory, segment.first)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
+    for path in [leaves_path(&log.directory, segment.first), records_path(&log.directory, segment.first)] {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
     }
     sync_directory(&log.directory)?;
     log.finished.retain(|other| other.first != segment.first);

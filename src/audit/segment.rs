@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::leaves::Leaves;
 use crate::chain::{Frontier, Hash};
 
 /// Lines of finished segments.
@@ -144,6 +145,17 @@ impl Journal {
     }
 }
 
+/// What an earlier process left of a segment, all of it on disk.
+#[derive(Debug, Default)]
+pub(super) struct Resumed {
+    pub records: u64,
+    pub bytes: u64,
+    /// Bytes of whole checkpoints.
+    pub checkpoints: u64,
+    /// Hashes of the records.
+    pub leaves: Vec<u8>,
+}
+
 /// The segment that is being written.
 #[derive(Debug)]
 pub(super) struct Segment {
@@ -158,6 +170,7 @@ pub(super) struct Segment {
     /// Bytes after `synced`, written or not: after a failed sync nobody knows what the disk has of them.
     unsynced: Vec<u8>,
     pub checkpoints: Journal,
+    pub leaves: Leaves,
 }
 
 impl Segment {
@@ -168,29 +181,33 @@ impl Segment {
         if file.metadata()?.len() != 0 {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the next segment's file has records already"));
         }
-        let segment = Self::open(directory, path, file, first, 0, 0, 0)?;
+        let segment = Self::open(directory, path, file, first, Resumed::default())?;
         sync_directory(directory)?;
         Ok(segment)
     }
 
-    /// Goes on with one that has so many records and bytes, all on disk, and so many bytes of checkpoints.
-    pub fn resume(directory: &Path, first: u64, records: u64, bytes: u64, checkpoints: u64) -> io::Result<Self> {
+    /// Goes on with one.
+    pub fn resume(directory: &Path, first: u64, resumed: Resumed) -> io::Result<Self> {
         let path = records_path(directory, first);
         let file = options().open(&path)?;
-        Self::open(directory, path, file, first, records, bytes, checkpoints)
+        Self::open(directory, path, file, first, resumed)
     }
 
-    fn open(
-        directory: &Path,
-        path: PathBuf,
-        file: File,
-        first: u64,
-        records: u64,
-        bytes: u64,
-        checkpoints: u64,
-    ) -> io::Result<Self> {
+    fn open(directory: &Path, path: PathBuf, file: File, first: u64, resumed: Resumed) -> io::Result<Self> {
+        let Resumed { records, bytes, checkpoints, leaves } = resumed;
         let checkpoints = Journal::open(&checkpoints_path(directory, first), checkpoints)?;
-        Ok(Self { path, file, first, records, synced: bytes, written: bytes, unsynced: Vec::new(), checkpoints })
+        let leaves = Leaves::begin(directory, first, leaves)?;
+        Ok(Self {
+            path,
+            file,
+            first,
+            records,
+            synced: bytes,
+            written: bytes,
+            unsynced: Vec::new(),
+            checkpoints,
+            leaves,
+        })
     }
 
     /// Takes whole lines, to be written by `write`.

@@ -237,7 +237,9 @@ impl Writer {
         let mut at = start;
         for length in &self.batch.lengths[first..last] {
             let line = &self.batch.bytes[at..at + *length as usize];
-            self.log.frontier.append(leaf_hash(&line[..line.len() - 1]));
+            let leaf = leaf_hash(&line[..line.len() - 1]);
+            self.log.frontier.append(leaf);
+            self.log.segment.leaves.push(&leaf);
             at += line.len();
         }
         if let Some(digest) = &mut self.digest {
@@ -336,6 +338,7 @@ impl Writer {
         let Keys { active, next } = &self.log.keys;
         let signers: Vec<&SigningKey> = [Some(active), next.as_ref()].into_iter().flatten().collect();
         let note = Note::sign(checkpoint.to_string(), &signers).map_err(io::Error::other)?.to_string();
+        self.log.segment.leaves.write()?;
         self.log.segment.checkpoints.append(format!("{note}\n").as_bytes())?;
         if let Some(next) = self.log.keys.next.take() {
             // The change has to last: with it lost, the old key's holder could sign another one.

@@ -1,8 +1,8 @@
 //! Measures the audit log alone: what an append and what a whole statement cost a worker, what the writer costs, how many
-//! records a second it takes, and how many statements share a sync.
+//! records a second it takes, how many statements share a sync, and how many records a second are verified.
 //!
-//! `cargo run --release -p pgwarden-bench --bin audit-log -- [--directory DIR] [--seconds N]`. The directory's disk is what is
-//! measured in `strict`.
+//! `cargo run --release -p pgwarden-bench --bin audit-log -- [--directory DIR] [--seconds N] [--only-verify]`. The
+//! directory's disk is what is measured in `strict`.
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Parser;
 use nix::time::{ClockId, clock_gettime};
+use pgwarden::audit::read::{self, Verifier};
 use pgwarden::audit::{self, Figures, Stream};
 use pgwarden::chain::SigningKey;
 use pgwarden::config::{Audit, Durability, OnFailure, Shipped, Values};
@@ -33,6 +34,12 @@ struct Args {
     /// Bytes of a record, about
     #[arg(long, default_value_t = 600)]
     record: usize,
+    /// Records of the log that is verified
+    #[arg(long, default_value_t = 2_000_000)]
+    verified: u64,
+    /// Measure verifying alone
+    #[arg(long)]
+    only_verify: bool,
 }
 
 /// Records that a worker appends each millisecond.
@@ -45,6 +52,9 @@ fn main() -> Result<()> {
     let args = Args::parse();
     let base = args.directory.clone().unwrap_or_else(std::env::temp_dir);
     println!("records of {} bytes, {} s each, in {}", args.record, args.seconds, base.display());
+    if args.only_verify {
+        return verify(&base, &args);
+    }
     println!("\none worker, at so many records a second and as fast as possible");
     println!(
         "| durability | asked for | records/s | worker ns/record | writer ns/record | MB/s | records/write | syncs | last sync ms |"
@@ -69,6 +79,54 @@ fn main() -> Result<()> {
     for durability in [Durability::Strict, Durability::Group] {
         for clients in CLIENTS {
             wait(&base, durability, clients, &args)?;
+        }
+    }
+    verify(&base, &args)
+}
+
+/// Threads that hash.
+const THREADS: [usize; 3] = [1, 2, 4];
+
+/// Times that a log is verified; the first may have to read it from the disk.
+const ROUNDS: usize = 3;
+
+/// Writes a log and verifies it.
+fn verify(base: &Path, args: &Args) -> Result<()> {
+    let (dir, stream) = open(base, Durability::Relaxed)?;
+    let (record, waker) = (record(args.record), parker());
+    let mut appended = 0;
+    while appended < args.verified {
+        match stream.append(|out| out.extend_from_slice(&record)) {
+            Ok(_) => appended += 1,
+            Err(_) => {
+                stream.wake_when_writable(&waker);
+                thread::park_timeout(Duration::from_millis(10));
+            }
+        }
+    }
+    stream.shutdown().context("shutdown")?;
+    let key = SigningKey::from_seed("bench", [7; 32])?.public().clone();
+    println!("\nverifying {} records, {ROUNDS} rounds each", args.verified);
+    println!("| hashing threads | records/s | MB/s | CPU ns/record |");
+    println!("|---|---|---|---|");
+    for threads in THREADS {
+        for _ in 0..ROUNDS {
+            let verifier = Verifier { threads, ..Verifier::new(vec![key.clone()]) };
+            let (cpu, start) = (self::cpu(ClockId::CLOCK_PROCESS_CPUTIME_ID)?, Instant::now());
+            let report = verifier.verify(&dir.path().join("log"));
+            let (wall, cpu) = (start.elapsed().as_secs_f64(), self::cpu(ClockId::CLOCK_PROCESS_CPUTIME_ID)? - cpu);
+            anyhow::ensure!(
+                report.verdict() == read::Verdict::Intact,
+                "the log is {:?}: {:?}",
+                report.verdict(),
+                report.findings
+            );
+            println!(
+                "| {threads} | {:.0} | {:.0} | {} |",
+                report.end as f64 / wall,
+                report.bytes as f64 / wall / 1e6,
+                cpu.as_nanos() as u64 / report.end.max(1),
+            );
         }
     }
     Ok(())
@@ -264,7 +322,7 @@ fn mean_group(before: &Figures, after: &Figures, records: u64) -> f64 {
 
 /// Fields of a record of about so many bytes.
 fn record(length: usize) -> Vec<u8> {
-    let mut fields = br#""v":1,"time":"2026-01-01T00:00:00.000000Z","kind":"statement","text":""#.to_vec();
+    let mut fields = br#""v":1,"kind":"statement","time":"2026-01-01T00:00:00.000000Z","mono":12345678,"session":42,"tenant":"harbor","user":"app","role":"app","database":"billing","auth":"scram-sha-256","client":"10.0.0.7:51234","tls":"TLSv1.3","application":"billing-api","n":17,"message":"query","verdict":"rewrite","policy":3,"node":"primary","backend":4711,"statements":["select"],"reads":["public.invoices"],"fingerprints":["0123456789abcdef"],"text":""#.to_vec();
     fields.resize(length.saturating_sub(2).max(fields.len()), b'x');
     fields.push(b'"');
     fields

@@ -7,6 +7,7 @@ mod export;
 mod files;
 mod filter;
 mod lines;
+mod locate;
 mod order;
 mod report;
 mod scan;

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use tlog_tiles::tlog;
 
 use super::*;
+use crate::audit::leaves::leaves_path;
 use crate::audit::segment::{MANIFEST, checkpoints_path, records_path, segments};
 use crate::audit::tests::{config, key};
 use crate::audit::{Announcement, Stream};
@@ -263,6 +264,8 @@ impl Edit {
         let holds = |finding: &Finding| {
             let in_segment = finding.segment == Some(segment);
             let at_record = record.is_none_or(|record| finding.records.as_ref().is_some_and(|it| it.contains(&record)));
+            // One record alone, unless the edit made lines of it, or one of two.
+            let is_exact = finding.records.as_ref().is_some_and(|it| it.end - it.start == 1);
             let of_files =
                 matches!(finding.what, What::Manifest(_) | What::Checkpoint { .. } | What::TornCheckpoint { .. });
             match self {
@@ -271,6 +274,10 @@ impl Edit {
                 Self::RemoveSegment => in_segment && finding.what == What::Missing,
                 Self::CutSegment => {
                     in_segment && matches!(finding.what, What::Ends { .. } | What::Length { .. } | What::Broken(_))
+                }
+                Self::Forge => in_segment && at_record && is_exact,
+                Self::FlipRecord if report.end == 152 && finding.what == What::Changed => {
+                    in_segment && at_record && is_exact
                 }
                 _ => in_segment && at_record,
             }
@@ -328,6 +335,46 @@ proptest! {
         let is_same = content(&log) == content(&MASTER.log);
         prop_assert_eq!(verdict == Verdict::Intact, is_same, "{:?}", verdict);
     }
+}
+
+/// The hashes beside the records name the record that was changed, and cannot be made to name another.
+#[test]
+fn hashes_beside_the_records_are_believed_only_where_they_were_signed() {
+    let (_dir, log) = MASTER.copy();
+    let leaves = leaves_path(&log, 0);
+    let right = fs::read(&leaves).expect("hashes");
+    let mut own = lines(&log, 0);
+    assert_eq!(right.len(), own.len() * 32);
+    let wrong = |at: usize| {
+        let mut wrong = right.clone();
+        wrong[at * 32] ^= 1;
+        fs::write(&leaves, wrong).expect("write");
+    };
+    wrong(5);
+    assert_eq!(verifier().verify(&log).verdict(), Verdict::Intact);
+    let (five, byte) = (own[5].len(), own[5].len() - 4);
+    own[5][byte] ^= 1;
+    let start: usize = own[..5].iter().map(Vec::len).sum();
+    put(&log, 0, &own);
+    let found = || verifier().verify(&log).findings;
+    let range = found();
+    assert!(
+        matches!(&range[..], [Finding { what: What::Changed, records: Some(it), .. }] if it.contains(&5) && it.end - it.start > 1)
+    );
+    // Another record's hash and this one's new one: as if that one had been changed.
+    wrong(6);
+    assert_eq!(found(), range);
+    fs::write(&leaves, &right).expect("write");
+    let bytes = start as u64..(start + five) as u64;
+    assert_eq!(found(), [What::Changed.at(0, 5..6, bytes.clone())]);
+    // What comes behind is compared still.
+    own[9][byte] ^= 1;
+    own[30][byte] ^= 1;
+    put(&log, 0, &own);
+    let records: Vec<u64> = found().into_iter().map(|finding| finding.records.expect("records").start).collect();
+    assert_eq!(records, [5, 9, 30]);
+    fs::remove_file(&leaves).expect("remove");
+    assert!(found()[0].records == range[0].records);
 }
 
 #[test]

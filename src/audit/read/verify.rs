@@ -18,10 +18,13 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::files::{Files, Part};
+use super::locate::{Located, Stretch};
 use super::order::Order;
 use super::report::{Ending, Gap, Report, What};
 use super::scan::{self, Event, Job, Scanned};
 use super::signed::{Signatures, Signed};
+use crate::audit::leaves::leaves_path;
+use crate::audit::segment::records_path;
 use crate::chain::{Checkpoint, Frontier, Hash, Piece, PublicKey, Time, notes};
 
 /// What to verify with.
@@ -159,8 +162,8 @@ struct Course<'a> {
 struct Place<'p> {
     segment: u64,
     signed: &'p [Signed],
-    /// The last point where everything held: records before it, and bytes.
-    good: (u64, u64),
+    /// The last point where everything held: the tree, and bytes before it.
+    good: Option<(Frontier, u64)>,
     /// Something was found in this segment.
     hurt: bool,
     order: Order,
@@ -266,7 +269,7 @@ impl Course<'_> {
         let mut place = Place {
             segment: part.first,
             signed: &signed,
-            good: (part.first, 0),
+            good: self.tree.clone().map(|tree| (tree, 0)),
             hurt: self.tree.is_none(),
             order: Order::new(part.first),
         };
@@ -317,19 +320,45 @@ impl Course<'_> {
         let found = place.signed.binary_search_by_key(&size, |signed| signed.size);
         if let (Some(tree), Ok(found)) = (&self.tree, found) {
             let signed = &place.signed[found];
-            if tree.root() == signed.root {
-                place.good = (size, at);
-                self.report.checkpoints += 1;
+            if tree.root() != signed.root {
+                place.hurt = true;
+                self.locate(signed, at, place);
+            } else {
                 self.report.covered = size;
+            }
+            if let Some(tree) = &self.tree {
+                place.good = Some((tree.clone(), at));
+                self.report.checkpoints += 1;
                 self.report.newest = Some(signed.newest());
                 self.check_signer(signed, place.segment);
-            } else {
-                place.hurt = true;
-                self.report.find(What::Changed.at(place.segment, place.good.0..size, place.good.1..at));
-                self.tree = None;
             }
         }
         self.compare_kept(size);
+    }
+
+    /// Says which records are not those that this checkpoint covers. Where the hashes that the writer left tell that, the tree
+    /// goes on from what was signed.
+    fn locate(&mut self, signed: &Signed, at: u64, place: &Place<'_>) {
+        self.tree = None;
+        let Some((good, start)) = &place.good else { return };
+        let (segment, bytes) = (place.segment, *start..at);
+        let stretch = Stretch {
+            records: &records_path(self.directory, segment),
+            leaves: &leaves_path(self.directory, segment),
+            segment,
+            good,
+            bytes: bytes.clone(),
+            size: signed.size,
+            root: signed.root,
+        };
+        let located = stretch.locate().filter(|located| !located.changed.is_empty());
+        let Some(Located { tree, changed, is_aligned }) = located else {
+            return self.report.find(What::Changed.at(segment, good.size()..signed.size, bytes));
+        };
+        for (record, bytes) in changed {
+            self.report.find(What::Changed.at(segment, record..record + 1, bytes));
+        }
+        self.tree = is_aligned.then_some(tree);
     }
 
     fn compare_kept(&mut self, size: u64) {
@@ -415,7 +444,8 @@ impl Course<'_> {
             self.report.find(what.at(part.first, scanned.end..signed, scanned.bytes..scanned.bytes));
         } else if let (true, Some(since)) = (scanned.end > signed, self.unsigned_for(part)) {
             let what = What::Unsigned { seconds: since.as_secs() };
-            self.report.find(what.at(part.first, signed..scanned.end, place.good.1..scanned.bytes));
+            let start = place.good.as_ref().map_or(0, |(_, at)| *at);
+            self.report.find(what.at(part.first, signed..scanned.end, start..scanned.bytes));
         }
         if scanned.torn > 0 && !self.is_growing(part, scanned) {
             let what = if is_last {

@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Came;
-use crate::chain::{Checkpoint, Frontier, PublicKey, SigningKey, leaf_hash, notes};
+use crate::audit::read::{Tree, Verdict, Verifier, threads};
+use crate::audit::segment::{checkpoints_path, records_path};
+use crate::chain::{PublicKey, SigningKey};
 use crate::config::Secret;
 use crate::demo::config::{AUDIT, AUDIT_KEY};
 use crate::demo::screen::Table;
@@ -64,55 +66,66 @@ fn plain(value: &Value) -> String {
 
 pub async fn proven(stage: &Stage) -> Result<Came, StepError> {
     let log = Log::of(stage);
-    let key = log.key()?;
+    let verifier = Verifier::new(vec![log.key()?]);
+    let lines = log.lines()?;
+    let asked = lines.len() as u64;
     let deadline = tokio::time::Instant::now() + PATIENCE;
-    let asked = log.lines()?.len();
-    let (covered, lines) = loop {
-        // The checkpoint first: it covers nothing that is not written.
-        let newest = log.checkpoint(&key)?;
-        let lines = log.lines()?;
-        let covered = newest.filter(|newest| (asked..=lines.len()).contains(&(newest.size as usize)));
-        match covered {
-            Some(checkpoint) => break (checkpoint, lines),
-            None if tokio::time::Instant::now() > deadline => {
+    let report = loop {
+        let report = verifier.verify(&log.directory);
+        match report.covered >= asked || report.verdict() != Verdict::Intact {
+            true => break report,
+            false if tokio::time::Instant::now() > deadline => {
                 return Err(StepError::unexpected("no checkpoint was signed"));
             }
-            None => tokio::time::sleep(Duration::from_millis(50)).await,
+            false => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     };
-    let size = covered.size as usize;
-    let holds = |lines: &[Vec<u8>]| root(&lines[..size]) == covered.root;
-    let good = holds(&lines);
-    // Every kind of edit, in a copy.
-    let middle = size / 2;
-    let mut flipped = lines.clone();
-    flipped[middle][20] ^= 1;
-    let mut dropped = lines.clone();
-    dropped.remove(middle);
-    dropped.push(lines[middle].clone());
-    let mut swapped = lines.clone();
-    swapped.swap(middle, middle + 1);
-    let edits =
-        [("one bit flipped", flipped), ("a record moved to the end", dropped), ("two records swapped", swapped)];
-    let mut table = Table::new(["a copy of the log with", "fits the signed root"]);
-    table.row(["nothing changed".to_owned(), if good { "yes" } else { "no" }.to_owned()]);
+    let mine = |line: &Vec<u8>| serde_json::from_slice(line).is_ok_and(|record| is_mine(&record));
+    let seq = lines.iter().position(mine).unwrap_or_default();
+    let proof = Tree::read(&log.directory, None, threads()).and_then(|tree| tree.prove(seq as u64));
+    let proof = proof.map_err(|error| StepError::unexpected(error.to_string()))?;
+    let is_proven = proof.verify(&verifier.keys).is_ok();
+    let mut table = Table::new(["a copy of the log with", "exit", "the first that verify finds"]);
     let mut found = 0;
-    for (edit, copy) in &edits {
-        let fits = holds(copy);
-        found += usize::from(!fits);
-        table.row([(*edit).to_owned(), if fits { "yes" } else { "no" }.to_owned()]);
+    for (edit, change) in EDITS {
+        let copy = log.copy(*change, seq)?;
+        let report = verifier.verify(&copy);
+        fs::remove_dir_all(&copy).map_err(io)?;
+        let first = report.findings.first().map(ToString::to_string);
+        found += usize::from(report.verdict() == Verdict::Tampered);
+        table.row([(*edit).to_owned(), report.verdict().label().to_owned(), first.unwrap_or_default()]);
     }
-    let text =
-        format!("{size} records are under root {}, signed by key {} at {}.", covered.root, key.id(), covered.time);
-    Ok(Came::judged([good, found == edits.len(), size > 100], text).with(table))
+    let (directory, key) = (log.directory.display(), &verifier.keys[0]);
+    let text = format!(
+        "pgwarden audit verify {directory} --key {key}\n{}: {} records, {} of them under {} checkpoints\n\
+         pgwarden audit prove {seq} {directory}\n{} hashes lead from record {seq} (the one above) to the root that was signed",
+        report.verdict().label(),
+        report.end,
+        report.covered,
+        report.checkpoints,
+        proof.path.len(),
+    );
+    let holds = report.verdict() == Verdict::Intact && report.covered > 100;
+    Ok(Came::judged([holds, is_proven, found == EDITS.len()], text).with(table))
 }
 
-fn root(lines: &[Vec<u8>]) -> crate::chain::Hash {
-    let mut tree = Frontier::new();
-    for line in lines {
-        tree.append(leaf_hash(line));
-    }
-    tree.root()
+/// Changes a log's lines, at one of them.
+type Change = fn(&mut Vec<Vec<u8>>, usize);
+
+/// Every kind of edit.
+const EDITS: &[(&str, Change)] = &[
+    ("one bit of that record flipped", |lines, at| lines[at][20] ^= 1),
+    ("that record dropped", |lines, at| drop(lines.remove(at))),
+    ("that record moved to the end", |lines, at| {
+        let line = lines.remove(at);
+        lines.push(line);
+    }),
+    ("that record and the next swapped", |lines, at| lines.swap(at, at + 1)),
+    ("that record twice", |lines, at| lines.insert(at, lines[at].clone())),
+];
+
+fn io(error: std::io::Error) -> StepError {
+    StepError::unexpected(error.to_string())
 }
 
 /// The proxy's log.
@@ -128,13 +141,12 @@ impl Log {
     }
 
     fn files(&self, extension: &str) -> Result<Vec<u8>, StepError> {
-        let failed = |error: std::io::Error| StepError::unexpected(error.to_string());
-        let entries = fs::read_dir(&self.directory).map_err(failed)?.flatten().map(|entry| entry.path());
+        let entries = fs::read_dir(&self.directory).map_err(io)?.flatten().map(|entry| entry.path());
         let mut paths: Vec<_> = entries.filter(|path| path.extension().is_some_and(|it| it == extension)).collect();
         paths.sort();
         let mut all = Vec::new();
         for path in paths {
-            all.extend(fs::read(path).map_err(failed)?);
+            all.extend(fs::read(path).map_err(io)?);
         }
         Ok(all)
     }
@@ -169,11 +181,17 @@ impl Log {
         Ok(key.public().clone())
     }
 
-    /// The newest checkpoint, if this key signed it.
-    fn checkpoint(&self, key: &PublicKey) -> Result<Option<Checkpoint>, StepError> {
-        let all = self.files("checkpoints")?;
-        let (notes, _) = notes(&all);
-        let newest = notes.last().and_then(|note| Checkpoint::from_note(note).ok());
-        Ok(newest.filter(|(_, note)| note.verify(std::slice::from_ref(key)).is_ok()).map(|(checkpoint, _)| checkpoint))
+    /// A copy with a change at some record; the log has one segment.
+    fn copy(&self, change: Change, seq: usize) -> Result<PathBuf, StepError> {
+        let copy = self.directory.with_extension("copy");
+        fs::create_dir(&copy).map_err(io)?;
+        // Checkpoints first: they cover nothing that is not written.
+        let signed = self.files("checkpoints")?;
+        let mut lines = self.lines()?;
+        change(&mut lines, seq);
+        let records: Vec<u8> = lines.into_iter().flat_map(|line| [line, b"\n".to_vec()].concat()).collect();
+        fs::write(checkpoints_path(&copy, 0), signed).map_err(io)?;
+        fs::write(records_path(&copy, 0), records).map_err(io)?;
+        Ok(copy)
     }
 }

@@ -127,9 +127,9 @@ const AUDIT: &[Step] = &[
     },
     Step {
         title: "The log proves that it is whole",
-        did: "The tree over all records was computed anew, and held against the newest signed checkpoint; then again with a \
-              copy that was edited.",
-        expected: "The root is the signed one; with one bit changed, a record moved or two swapped it is not.",
+        did: "pgwarden audit verify of the log, with its public key; pgwarden audit prove of the record above; then verify of \
+              copies in which that record was edited.",
+        expected: "The log is intact and the record proven; each edit is tampering, and found at its place.",
         run: |stage| Box::pin(audit::proven(stage)),
     },
 ];
