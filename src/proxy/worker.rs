@@ -217,7 +217,8 @@ impl Worker {
     fn not_logged_in(&self, error: &LoginError, peer: Peer) {
         self.proxy.clients.logins_failed.fetch_add(1, Ordering::Relaxed);
         self.context.count_close("login");
-        tracing::info!(%peer, error = %error, "login failed");
+        // It names whom the client said to be.
+        tracing::info!(%peer, error = %record::scrub(&error.to_string()), "login failed");
         // A connection that said nothing is no login.
         if !matches!(error, LoginError::Gone) {
             self.record_login_failed(error.user(), None, peer, error);

@@ -1,5 +1,6 @@
 //! What the rest of a worker sees of a session: the console shows it, a cancel finds its backend, a signal wakes it.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 use crate::metrics::{ClientInfo, ClientState, LimitKind};
 use crate::pool::CancelTarget;
 use crate::pool::tenants::TenantShare;
+use crate::record;
 use crate::settings::Settings;
 
 /// A word from outside; a session obeys it where it can.
@@ -174,6 +176,7 @@ impl Handle {
         *self.application_name.borrow_mut() = name.cloned().unwrap_or_else(|| "".into());
     }
 
+    /// As operators see it.
     pub fn info(&self, worker: usize, now: Instant) -> ClientInfo {
         let state = self.state.get();
         ClientInfo {
@@ -183,7 +186,7 @@ impl Handle {
             database: self.database.clone(),
             state,
             address: self.address.clone(),
-            application_name: self.application_name.borrow().clone(),
+            application_name: shown(&self.application_name.borrow()),
             tls: self.tls,
             connected_at: self.connected_at_us,
             request_at: self.request_at_us.get(),
@@ -200,5 +203,13 @@ impl Handle {
             prepared: self.prepared.get(),
             tenant: self.tenant.as_ref().map(|tenant| tenant.name.clone()),
         }
+    }
+}
+
+/// A text that the client chose, without what is shown to nobody.
+fn shown(text: &Arc<str>) -> Arc<str> {
+    match record::scrub(text) {
+        Cow::Borrowed(_) => text.clone(),
+        Cow::Owned(scrubbed) => scrubbed.into(),
     }
 }
