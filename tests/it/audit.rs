@@ -1,13 +1,15 @@
 //! What of real conversations is on record, and that nothing a client saw done is missing.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod complete;
+mod crash;
+mod forged;
+mod secrets;
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -26,10 +28,14 @@ pub struct Book {
     key: PublicKey,
 }
 
+fn key() -> SigningKey {
+    SigningKey::from_seed("test.example/audit", [7; 32]).expect("a key")
+}
+
 impl Book {
     pub fn new() -> Self {
         let directory = TempDir::new().expect("a directory");
-        let key = SigningKey::from_seed("test.example/audit", [7; 32]).expect("a key");
+        let key = key();
         let path = directory.path().join("audit.key");
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).expect("a file");
         std::io::Write::write_all(&mut file, key.to_text().expose().as_bytes()).expect("write the key");
@@ -42,9 +48,19 @@ impl Book {
 
     /// A proxy that writes this log.
     fn setup(&self, more: &str) -> Setup {
+        Rig::setup().table(&self.table(more))
+    }
+
+    /// The same, where the proxy is another one.
+    fn config(&self, mut config: kit::Config, more: &str) -> kit::Config {
+        let audit: toml::Table = self.table(more).parse().expect("a table");
+        config.0.extend(audit);
+        config
+    }
+
+    fn table(&self, more: &str) -> String {
         let directory = self.directory.path().display();
-        Rig::setup()
-            .table(&format!("[audit]\ndirectory = \"{directory}/log\"\nkey_file = \"{directory}/audit.key\"\n{more}\n"))
+        format!("[audit]\ndirectory = \"{directory}/log\"\nkey_file = \"{directory}/audit.key\"\n{more}\n")
     }
 
     pub fn records(&self) -> Vec<Value> {
@@ -105,15 +121,19 @@ pub fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Ends the proxy in order, so that its log is whole.
 fn stop(rig: &Rig, book: &Book) -> Vec<Value> {
-    rig.proxy().signal(Signal::SIGTERM);
-    rig.eventually("the log is closed", || {
+    close(rig.proxy(), book)
+}
+
+/// Ends the proxy in order, so that its log is whole.
+fn close(proxy: &kit::Proxy, book: &Book) -> Vec<Value> {
+    proxy.signal(Signal::SIGTERM);
+    kit::eventually("the log is closed", || {
         let text = files(&book.log(), "log").last().map(|path| fs::read_to_string(path).unwrap_or_default());
         text.is_some_and(|text| text.lines().last().is_some_and(|line| line.contains("\"kind\":\"stop\"")))
     });
     let records = book.records();
-    rig.eventually("the last checkpoint covers it", || book.verified() == records.len() as u64);
+    kit::eventually("the last checkpoint covers it", || book.verified() == records.len() as u64);
     records
 }
 
@@ -302,61 +322,6 @@ fn a_key_is_made_once_and_is_its_owners_alone() {
     );
 }
 
-#[test]
-fn what_a_client_saw_done_is_in_the_log_of_a_killed_proxy() {
-    let book = Book::new();
-    let rounds: u64 = std::env::var("PGWARDEN_CRASHES").ok().and_then(|it| it.parse().ok()).unwrap_or(6);
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let numbers = AtomicU64::new(1_000_000);
-    for round in 0..rounds {
-        let rig = book.setup("durability = \"strict\"").pool(4).start();
-        let ending = AtomicBool::new(false);
-        thread::scope(|scope| {
-            for _ in 0..4 {
-                let mut client = rig.client("alice");
-                let (seen, numbers, ending) = (&seen, &numbers, &ending);
-                scope.spawn(move || {
-                    while !ending.load(Ordering::Relaxed) {
-                        let number = numbers.fetch_add(1, Ordering::Relaxed);
-                        // The name is in the record, as no literal would be.
-                        if client.try_send(&query(&format!("SELECT 1 AS c{number}"))).is_err() {
-                            return;
-                        }
-                        if !client.try_until_ready().ends_with("Z(I)") {
-                            return;
-                        }
-                        seen.lock().expect("no panic under the lock").push(number);
-                    }
-                });
-            }
-            thread::sleep(Duration::from_millis(120 + 37 * (round % 7)));
-            rig.proxy().signal(Signal::SIGKILL);
-            ending.store(true, Ordering::Relaxed);
-        });
-    }
-    let rig = book.setup("durability = \"strict\"").start();
-    rig.client("alice").finish();
-    let records = stop(&rig, &book);
-    let seen = seen.lock().expect("no panic under the lock");
-    assert!(seen.len() as u64 > rounds * 5, "{} statements", seen.len());
-    let recorded: BTreeMap<&str, u64> = records
-        .iter()
-        .filter(|record| record["kind"] == "statement")
-        .map(|record| (record["text"].as_str().expect("a text"), record["seq"].as_u64().expect("a number")))
-        .collect();
-    let completed: BTreeSet<u64> = records
-        .iter()
-        .filter(|record| record["kind"] == "outcome" && record["outcome"] == "completed")
-        .filter_map(|record| record["of"].as_u64())
-        .collect();
-    for number in seen.iter() {
-        let seq = recorded.get(&*format!("SELECT ? AS c{number}"));
-        let seq = seq.unwrap_or_else(|| panic!("statement {number} was seen done, and has no record"));
-        assert!(completed.contains(seq), "statement {number} was seen done, and has no outcome");
-    }
-    println!("{} statements seen done in {rounds} rounds, {} records", seen.len(), records.len());
-}
-
 /// More outcomes than the log's reserve takes while it cannot be written: what has no record the client never sees done.
 #[test]
 fn in_strict_nothing_is_seen_done_whose_outcome_found_no_room() {
@@ -446,14 +411,7 @@ fn two_processes_never_write_one_log_and_a_changed_one_is_not_continued() {
     let book = Book::new();
     let rig = book.setup("").start();
     rig.client("alice").query("SELECT 1");
-    let directory = book.directory.path().display();
-    let config = |rig: &Rig| {
-        let audit = format!("[audit]\ndirectory = \"{directory}/log\"\nkey_file = \"{directory}/audit.key\"\n");
-        let audit: toml::Table = audit.parse().expect("a table");
-        let mut config = rig.proxy().config();
-        config.0.extend(audit);
-        config
-    };
+    let config = |rig: &Rig| book.config(rig.proxy().config(), "");
     let refused = kit::Proxy::try_start(config(&rig)).err().expect("it must not start");
     assert!(refused.contains("another process writes the log"), "{refused}");
     let config = config(&rig);

@@ -16,7 +16,7 @@ use crate::child;
 use crate::seen::{Seen, see};
 
 /// Kills in one run of a test; `PGWARDEN_TEST_KILLS` sets another number.
-const KILLS: u64 = 120;
+const KILLS: u64 = 350;
 
 #[test]
 fn what_a_killed_process_promised_in_strict_is_in_the_log() {
@@ -55,7 +55,7 @@ fn kill_often(durability: Durability, power: Power) {
             let vouched = promised.iter().map(|(seq, _)| seq + 1).max().unwrap_or(0);
             torn += u64::from(lose_power(&log, vouched, &mut random));
         }
-        if kill % 20 == 19 {
+        if kill % 70 == 69 {
             Stream::open(&child::config(log.clone(), durability)).expect("it opens").shutdown().expect("it closes");
             check(&see(&log), &promised);
         }
@@ -102,7 +102,7 @@ fn one_life(log: &Path, durability: Durability, random: &mut StdRng) -> Vec<(u64
         process.kill().expect("a kill");
         panic!("the log does not open: {:?}", reader.join());
     }
-    std::thread::sleep(Duration::from_micros(random.random_range(0..40_000)));
+    std::thread::sleep(Duration::from_micros(random.random_range(0..12_000)));
     process.kill().expect("a kill");
     process.wait().expect("an end");
     reader.join().expect("lines")

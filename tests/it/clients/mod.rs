@@ -202,14 +202,14 @@ fn owner(config: Config, name: &str, password: &str) -> Config {
 }
 
 /// `script`: its name, and its arguments.
-fn python(script: &[&str], endpoint: &Endpoint) -> String {
+pub fn python(script: &[&str], endpoint: &Endpoint) -> String {
     let interpreter = root("target/venv/bin/python");
     assert!(interpreter.exists(), "no Python drivers: run scripts/setup clients");
     let path = format!("tests/clients/python/{}", script[0]);
     run(&interpreter.display().to_string(), &[&[&*path], &script[1..]].concat(), endpoint)
 }
 
-fn node(script: &[&str], endpoint: &Endpoint) -> String {
+pub fn node(script: &[&str], endpoint: &Endpoint) -> String {
     assert!(root("target/node/node_modules").exists(), "no Node drivers: run scripts/setup clients");
     let path = format!("tests/clients/node/{}", script[0]);
     run("node", &[&["--no-deprecation", &path], &script[1..]].concat(), endpoint)
@@ -244,7 +244,7 @@ fn rust(program: &str, endpoint: &Endpoint) -> String {
 }
 
 /// Runs a program with libpq's environment; all that it printed, and how it ended.
-fn run(program: &str, arguments: &[&str], endpoint: &Endpoint) -> String {
+pub fn run(program: &str, arguments: &[&str], endpoint: &Endpoint) -> String {
     let home = tempfile::tempdir().expect("a directory");
     let path = home.path().join("transcript");
     let output = File::create(&path).expect("a file");
