@@ -25,8 +25,11 @@ enum Carrier {
     Unix(UnixStream),
 }
 
-/// For a connection, for an answer to it, and for a peer that takes nothing.
+/// For a connection, and for an answer to it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// For a receiver that takes nothing.
+const STALLED: Duration = Duration::from_secs(60);
 
 /// No line of a receiver is longer.
 const LINE_MAX: usize = 64;
@@ -53,7 +56,7 @@ impl Line {
             }
             SinkTo::Unix(path) => {
                 let stream = UnixStream::connect(path)?;
-                stream.set_write_timeout(Some(PATIENCE))?;
+                stream.set_write_timeout(Some(STALLED))?;
                 Carrier::Unix(stream)
             }
         };
@@ -118,7 +121,7 @@ fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
         match TcpStream::connect_timeout(&address, PATIENCE) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
-                stream.set_write_timeout(Some(PATIENCE))?;
+                stream.set_write_timeout(Some(STALLED))?;
                 let probes = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(PATIENCE);
                 SockRef::from(&stream).set_tcp_keepalive(&probes)?;
                 return Ok(stream);

@@ -2,6 +2,9 @@
 //!
 //! Units are part of the value: a bare number where a duration or a size belongs is an error that says which unit to write.
 
+#[path = "value_places.rs"]
+mod places;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,8 +16,8 @@ use toml::de::DeValue;
 use super::problem::{any_of, nearest, quoted};
 use super::read::{Mismatch, Scalar, valid_name};
 use super::{
-    BaseRole, ClientTlsMode, CopyTo, Durability, LogFormat, LogLevel, OnFailure, Permit, PoolMode, Secret,
-    ServerTlsMode, SessionState, Shipped, SinkTo, TlsVersion, Values,
+    BaseRole, ClientTlsMode, Durability, LogFormat, LogLevel, OnFailure, Permit, PoolMode, Secret, ServerTlsMode,
+    SessionState, Shipped, TlsVersion, Values,
 };
 use crate::tenant::KeyType;
 
@@ -570,76 +573,6 @@ impl Scalar for Column {
         let fits = |text: &str| text.split('.').count() == 3 && text.split('.').all(|name| valid_name(name).is_ok());
         match value {
             DeValue::String(text) if fits(text) => Ok(Self(Arc::from(text.as_ref()))),
-            _ => Err(Mismatch::default()),
-        }
-    }
-}
-
-impl Scalar for CopyTo {
-    fn accepts() -> String {
-        "a directory's path, an http:// or https:// URL, or syslog: with a path or an address and port".to_owned()
-    }
-
-    fn example() -> &'static str {
-        r#""/mnt/elsewhere""#
-    }
-
-    fn parse(value: &DeValue<'_>) -> Result<Self, Mismatch> {
-        let DeValue::String(text) = value else { return Err(Mismatch::default()) };
-        if text.chars().any(char::is_control) {
-            return Err(Mismatch::default());
-        }
-        if let Some(rest) = text.strip_prefix("syslog:") {
-            if rest.starts_with('/') {
-                return Ok(Self::SyslogUnix(PathBuf::from(rest)));
-            }
-            let address = rest.parse().map_err(|_| Mismatch::note("an IP address and a port, or an absolute path"))?;
-            return Ok(Self::SyslogUdp(address));
-        }
-        let has_host = |scheme| text.strip_prefix(scheme).is_some_and(|rest: &str| !rest.is_empty());
-        if (has_host("http://") || has_host("https://")) && !text.contains(char::is_whitespace) {
-            return Ok(Self::Http(Arc::from(text.as_ref())));
-        }
-        if text.starts_with('/') {
-            return Ok(Self::Directory(PathBuf::from(text.as_ref())));
-        }
-        Err(Mismatch::note("paths are absolute here"))
-    }
-}
-
-impl Scalar for SinkTo {
-    fn accepts() -> String {
-        "tcp:HOST:PORT, tls:HOST:PORT or unix: with a path".to_owned()
-    }
-
-    fn example() -> &'static str {
-        r#""tls:collector.example.com:6514""#
-    }
-
-    fn parse(value: &DeValue<'_>) -> Result<Self, Mismatch> {
-        let DeValue::String(text) = value else { return Err(Mismatch::default()) };
-        if text.chars().any(|char| char.is_control() || char.is_whitespace()) {
-            return Err(Mismatch::default());
-        }
-        let (scheme, rest) = text.split_once(':').ok_or_else(Mismatch::default)?;
-        if scheme == "unix" {
-            let path = PathBuf::from(rest);
-            return if path.is_absolute() {
-                Ok(Self::Unix(path))
-            } else {
-                Err(Mismatch::note("paths are absolute here"))
-            };
-        }
-        let (host, port) = rest.rsplit_once(':').ok_or_else(|| Mismatch::note("a host and a port"))?;
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(|| Mismatch::note("a host and a port"))?;
-        if host.is_empty() || (bare.is_none() && host.contains(':')) {
-            return Err(Mismatch::note("IPv6 addresses go in brackets"));
-        }
-        let host = Arc::from(bare.unwrap_or(host));
-        match scheme {
-            "tcp" => Ok(Self::Tcp { host, port }),
-            "tls" => Ok(Self::Tls { host, port }),
             _ => Err(Mismatch::default()),
         }
     }

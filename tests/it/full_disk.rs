@@ -96,21 +96,35 @@ struct Known {
 }
 
 impl Known {
-    /// One client's life: rows whose names fill the log.
+    /// One client's life: it fills the log.
     fn fill(&self, mut client: Talk) {
-        let padding: String = (0..40).map(|i| format!(", {i} AS {}{i}", "x".repeat(60))).collect();
         while !self.ending.load(Ordering::Relaxed) {
-            let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let said = client.query(&format!("INSERT INTO filled VALUES ({number}) RETURNING 1 AS c{number}{padding}"));
-            if said.ends_with("C(INSERT 0 1) Z(I)") {
-                self.done.lock().expect("no panic under the lock").insert(number);
-            } else {
-                assert_eq!(said, "E(53100) Z(I)");
-                self.refused.lock().expect("no panic under the lock").insert(number);
-                thread::sleep(Duration::from_millis(5));
-            }
+            self.insert(&mut client);
         }
         client.finish();
+    }
+
+    /// A row, by a statement whose names are long.
+    fn insert(&self, client: &mut Talk) {
+        let padding: String = (0..40).map(|i| format!(", {i} AS {}{i}", "x".repeat(60))).collect();
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let said = client.query(&format!("INSERT INTO filled VALUES ({number}) RETURNING 1 AS c{number}{padding}"));
+        if said.ends_with("C(INSERT 0 1) Z(I)") {
+            self.done.lock().expect("no panic under the lock").insert(number);
+        } else {
+            assert_eq!(said, "E(53100) Z(I)");
+            self.refused.lock().expect("no panic under the lock").insert(number);
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Ends the clients, whatever happens to the test.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -158,16 +172,23 @@ fn fills_and_goes_on(on_failure: &str) {
     let log = disk.log(&directory);
     let (known, mark) = (Arc::new(Known::default()), proxy.mark());
     thread::scope(|scope| {
-        for _ in 0..4 {
-            let client = Talk::login(
-                proxy.address(),
-                &[("user", &database.owner.name), ("database", &database.name)],
-                &database.owner.password,
-            );
+        let ending = Ending(&known.ending);
+        let login = || {
+            let who = [("user", &*database.owner.name), ("database", &*database.name)];
+            Talk::login(proxy.address(), &who, &database.owner.password)
+        };
+        let mut late = login();
+        let fill = |client| {
             let known = known.clone();
             scope.spawn(move || known.fill(client));
-        }
+        };
+        (0..4).for_each(|_| fill(login()));
         proxy.await_log(mark, "the audit log cannot be written");
+        // The others may all wait for what they have sent; this one asks when it cannot be written.
+        match on_failure {
+            "refuse" => (0..3).for_each(|_| known.insert(&mut late)),
+            _ => fill(late),
+        }
         thread::sleep(Duration::from_millis(500));
         // Taken before the log is looked at: what is known done by now is there by then.
         let done = known.done.lock().expect("no panic under the lock").clone();
@@ -181,7 +202,7 @@ fn fills_and_goes_on(on_failure: &str) {
         disk.make_room();
         proxy.await_log(mark, "the audit log can be written again");
         thread::sleep(Duration::from_millis(300));
-        known.ending.store(true, Ordering::Relaxed);
+        drop(ending);
         // Every client goes on over the connection that it has: it ends by itself, and in order.
     });
     assert!(get(proxy.http(), "/readyz").contains(" 200 "));

@@ -224,7 +224,17 @@ fn a_receiver_that_takes_nothing_holds_nothing_up() {
     let now = figures(&stream);
     assert!(now.acknowledged == 0 && now.sent < 30_000, "{now:?}");
     assert_eq!(stream.figures().failures, 0);
+    // It takes what comes, and acknowledges nothing: that has an end, too.
+    let mut bytes = 0;
+    while bytes < 8 << 20 {
+        receiver.take().expect("a record");
+        bytes += receiver.records.last().map_or(0, |line| line.len() + 1);
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    let under_way = figures(&stream).sent;
+    assert!(under_way < receiver.records.len() as u64 + 1000, "{under_way} records are under way");
     // It goes on where it was, and is listened to.
+    receiver.say("ack 10000");
     let end = stream.figures().synced;
     while receiver.records.len() < 40_000 {
         receiver.take().expect("a record");
