@@ -47,7 +47,7 @@ impl Book {
     }
 
     /// A proxy that writes this log.
-    fn setup(&self, more: &str) -> Setup {
+    pub fn setup(&self, more: &str) -> Setup {
         Rig::setup().table(&self.table(more))
     }
 
@@ -121,7 +121,7 @@ pub fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
     found
 }
 
-fn stop(rig: &Rig, book: &Book) -> Vec<Value> {
+pub fn stop(rig: &Rig, book: &Book) -> Vec<Value> {
     close(rig.proxy(), book)
 }
 

@@ -24,6 +24,7 @@ mod prepared;
 mod rewriting;
 mod rig;
 mod settings;
+mod sink;
 mod soak;
 mod sqlsmith;
 mod standby;
