@@ -102,20 +102,23 @@ fn field(body: &[u8], kind: u8) -> Option<String> {
 /// Stands between a client and a server and keeps what the server says.
 struct Tap {
     address: SocketAddr,
-    connections: Arc<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>>,
+    connections: Arc<Mutex<Vec<Heard>>>,
 }
+
+/// What was said on one connection.
+type Heard = Arc<Mutex<Vec<u8>>>;
 
 impl Tap {
     fn start(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
-        let connections: Arc<Mutex<Vec<_>>> = Arc::default();
+        let connections: Arc<Mutex<Vec<Heard>>> = Arc::default();
         let all = Arc::clone(&connections);
         // It waits for clients to the end of the process, as there may always be one more.
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let Ok(server) = TcpStream::connect(server) else { continue };
-                let heard: Arc<Mutex<Vec<u8>>> = Arc::default();
+                let heard = Heard::default();
                 all.lock().expect("no panic under the lock").push(Arc::clone(&heard));
                 let (from, to) = (client.try_clone().expect("a handle"), server.try_clone().expect("a handle"));
                 thread::spawn(move || forward(from, to, None));
