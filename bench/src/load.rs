@@ -12,8 +12,8 @@ use rand::seq::{IndexedMutRandom, SliceRandom};
 
 use crate::client::{Buffer, Client, Login, copy_data};
 use crate::config::tenant;
-use crate::pgbench::{SCALE, TENANT_ACCOUNTS};
-use crate::server::OTHER_ACCOUNTS;
+use crate::pgbench::SCALE;
+use crate::server::{OTHER_ACCOUNTS, SCANNED};
 use crate::workload::{IDLE_CLIENTS, POOL_SIZE, ROTATING_CLIENTS, Unit};
 
 /// Rows of the table `rows100`, each of 100 bytes.
@@ -218,14 +218,14 @@ fn look_up(client: &mut Client, account: usize) -> Result<f64> {
     Ok(micros(before))
 }
 
-/// Aggregates all of a tenant's accounts until `time` is over. Row security must not have cost the plan its workers.
+/// Aggregates a table until `time` is over. Row security must not have cost the plan its workers.
 pub fn scan(login: &Login, time: Duration, begin: impl FnOnce() -> Result<()>) -> Result<Outcome> {
-    let sql = "SELECT count(filler), sum(abalance) FROM pgbench_accounts";
+    let sql = "SELECT count(pad) FROM scanned";
     let mut client = Client::connect(login, Buffer::Small)?;
     let plan = client.text(&format!("EXPLAIN {sql}"))?;
     ensure!(plan.contains("Workers Planned"), "the plan is not parallel:\n{plan}");
-    let rows = client.text("SELECT count(*) FROM pgbench_accounts")?;
-    ensure!(rows.trim() == TENANT_ACCOUNTS.to_string(), "{rows} rows of a tenant");
+    let rows = client.text(sql)?;
+    ensure!(rows.trim() == SCANNED.to_string(), "{rows} rows of a tenant");
     begin()?;
     let started = Instant::now();
     let mut latencies = Vec::new();

@@ -22,7 +22,8 @@ use crate::load;
 use crate::server::{DATABASE, PASSWORD, Server, USER, first_line};
 use crate::workload::{Context as TenantContext, IDLE_CLIENTS, POOL_SIZE, Tenancy, Workload};
 
-const START_MAX: Duration = Duration::from_secs(10);
+/// Generous: a configuration may have ten thousand tenants, and the machine other work.
+const START_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(5);
 /// Clients every proxy is configured for.
 pub const CLIENTS_MAX: usize = IDLE_CLIENTS + 1_000;

@@ -19,6 +19,8 @@ pub const PASSWORD: &str = "benchmark";
 pub const TENANTS_ROLE: &str = "tenants";
 /// Accounts of each tenant but the first.
 pub const OTHER_ACCOUNTS: usize = 10;
+/// Rows of the table `scanned`, all of them the first tenant's: enough for PostgreSQL to scan it in parallel.
+pub const SCANNED: usize = 300_000;
 const TENANT_TABLES: &str = include_str!("../tenant-tables.sql");
 
 /// Beyond what a throwaway cluster has anyway (no fsync): room for a thousand direct clients, and nothing that starts
@@ -80,6 +82,14 @@ impl Server {
         self.fill(database, &file, (1, 1), (SCALE, TENANT_ACCOUNTS))?;
         self.fill(database, &file, (2, TENANTS), (1, OTHER_ACCOUNTS))?;
         self.cluster.psql(database, COPIED)?;
+        self.cluster.psql(
+            database,
+            &format!(
+                "CREATE TABLE scanned (tenant_id bigint NOT NULL, pad text NOT NULL);
+                 INSERT INTO scanned SELECT 1, repeat('x', 100) FROM generate_series(1, {SCANNED});
+                 CREATE INDEX ON scanned (tenant_id)"
+            ),
+        )?;
         Ok(())
     }
 
