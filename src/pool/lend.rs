@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::time::Instant;
 
 use super::backend::{Backend, BackendClose};
 use super::claim::Claim;
@@ -58,12 +59,13 @@ impl Seat {
         }
         loop {
             let mut backend = self.pick(settings)?;
-            if !is_alive(&mut backend) {
+            let now = Instant::now();
+            if !is_alive(&mut backend, now) {
                 pool.close(backend, BackendClose::Unquiet);
                 continue;
             }
-            let terms = pool.terms.borrow().clone();
-            if let Some(reason) = pool.should_close(&backend, &terms) {
+            let closes = pool.should_close(&backend, &pool.terms.borrow(), now);
+            if let Some(reason) = closes {
                 pool.close(backend, reason);
                 continue;
             }
@@ -128,8 +130,8 @@ impl Drop for Seat {
 }
 
 /// What was read since the backend became idle is an end, or out of turn.
-fn is_alive(backend: &mut Backend) -> bool {
-    if backend.idle_since.elapsed() < TRUSTED_IDLE && !backend.stream.has_event() {
+fn is_alive(backend: &mut Backend, now: Instant) -> bool {
+    if now.saturating_duration_since(backend.idle_since) < TRUSTED_IDLE && !backend.stream.has_event() {
         return true;
     }
     backend.stream.is_quiet()
@@ -144,7 +146,7 @@ impl Pool {
                 return;
             }
             let Some(mut backend) = self.idle.borrow_mut().pop() else { return };
-            if is_alive(&mut backend) {
+            if is_alive(&mut backend, Instant::now()) {
                 self.put(backend);
             } else {
                 self.close(backend, BackendClose::Unquiet);

@@ -237,8 +237,9 @@ impl Pool {
 
     /// A backend came back, was opened, or arrived: to the client whose turn it is, or to rest.
     fn put(self: &Rc<Self>, mut backend: Box<Backend>) {
-        let terms = self.terms.borrow().clone();
-        if let Some(reason) = self.should_close(&backend, &terms) {
+        let now = Instant::now();
+        let closes = self.should_close(&backend, &self.terms.borrow(), now);
+        if let Some(reason) = closes {
             return self.close(backend, reason);
         }
         if backend.unclean {
@@ -268,24 +269,26 @@ impl Pool {
                 self.say_waiting();
             }
         }
-        backend.idle_since = Instant::now();
+        backend.idle_since = now;
         backend.card.state.set(BackendState::Idle);
         backend.card.client.set(None);
         self.idle.borrow_mut().push(backend);
     }
 
-    fn should_close(&self, backend: &Backend, terms: &Terms) -> Option<BackendClose> {
+    fn should_close(&self, backend: &Backend, terms: &Terms, now: Instant) -> Option<BackendClose> {
         if let Some(reason) = backend.close_after {
             return Some(reason);
         }
         if self.retired.get() || self.budget.is_exceeded() || self.database_budget.is_exceeded() {
             return Some(BackendClose::Retired);
         }
-        let lifetime = self.worker.jitter(terms.lifetime, backend.id());
-        if !terms.lifetime.is_zero() && backend.created_at.elapsed() > lifetime {
-            return Some(BackendClose::Lifetime);
-        }
-        None
+        self.is_old(backend, terms, now).then_some(BackendClose::Lifetime)
+    }
+
+    fn is_old(&self, backend: &Backend, terms: &Terms, now: Instant) -> bool {
+        let (lifetime, age) = (terms.lifetime, now.saturating_duration_since(backend.created_at));
+        // Half of it is less than any jitter leaves, and cheaper to find out.
+        !lifetime.is_zero() && age > lifetime / 2 && age > self.worker.jitter(lifetime, backend.id())
     }
 
     /// Closes a backend: its socket, its place in the budgets, its card. A replacement is opened where clients wait.
@@ -337,10 +340,7 @@ impl Pool {
             waiter.grant(Err(error));
         }
         self.close_idle(BackendClose::Unquiet, |backend| !backend.stream.is_quiet());
-        self.close_idle(BackendClose::Lifetime, |backend| {
-            !terms.lifetime.is_zero()
-                && now.duration_since(backend.created_at) > self.worker.jitter(terms.lifetime, backend.id())
-        });
+        self.close_idle(BackendClose::Lifetime, |backend| self.is_old(backend, &terms, now));
         let mut spare = self.budget.used().saturating_sub(terms.size_min);
         self.close_idle(BackendClose::IdleTimeout, |backend| {
             let ends = spare > 0

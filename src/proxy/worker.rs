@@ -10,8 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::spawn_local;
 use tokio::time::MissedTickBehavior;
 
 use super::Proxy;
@@ -121,15 +122,16 @@ const LOGINS_MAX: usize = 1024;
 
 /// The thread's body.
 pub(super) fn run(setup: Setup) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().thread_name("aside").build_local(LocalOptions::default());
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "a worker cannot start");
             return;
         }
     };
-    let local = LocalSet::new();
-    local.block_on(&runtime, serve(setup));
+    runtime.block_on(serve(setup));
 }
 
 async fn serve(setup: Setup) {

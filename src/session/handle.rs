@@ -152,6 +152,9 @@ impl Handle {
     /// The strongest signal that is still to be obeyed.
     pub(super) fn take_signal(&self) -> Option<Signal> {
         let pending = self.signals.get();
+        if pending == 0 {
+            return None;
+        }
         let limits = LimitKind::ALL.into_iter().map(Signal::OverLimit);
         let first = Signal::BY_STRENGTH.into_iter().chain(limits).find(|signal| pending & signal.bit() != 0)?;
         self.signals.set(pending & !first.bit());
