@@ -31,7 +31,7 @@ impl Words {
         let statements = &analysis.statements;
         json.array("statements", statements.iter().take(NAMES_MAX), |out, it| put_string(out, it.kind.label()));
         json.array("fingerprints", statements.iter().take(NAMES_MAX), |out, it| {
-            put_string(out, &format!("{:016x}", it.fingerprint));
+            put_string(out, &format!("{:016x}", it.fingerprint.value()));
         });
         if let Some(failure) = &analysis.failure {
             json.text(

@@ -74,41 +74,83 @@ impl Analyses {
 
     #[inline(never)]
     fn read_new(&mut self, hash: u64, text: &[u8]) -> Arc<Analysis> {
+        match self.find_new(hash, text) {
+            Ok(analysis) => analysis,
+            Err(keys) => {
+                let analysis = self.parse(text);
+                self.keep_new(text, &keys, analysis)
+            }
+        }
+    }
+
+    /// What the text does, where that is known without reading it.
+    pub fn find(&mut self, text: &[u8]) -> Option<Arc<Analysis>> {
+        let hash = self.shared.hash(text);
+        let known = self.texts.get(hash, text).map(Arc::clone);
+        known.or_else(|| self.find_new(hash, text).ok())
+    }
+
+    /// Takes over what was read elsewhere.
+    pub fn keep(&mut self, text: &[u8], analysis: Analysis) -> Arc<Analysis> {
+        self.misses += 1;
+        self.shared.misses.fetch_add(1, Ordering::Relaxed);
+        match self.find_new(self.shared.hash(text), text) {
+            Ok(known) => known,
+            Err(keys) => self.keep_new(text, &keys, analysis),
+        }
+    }
+
+    /// A text that is not among this worker's own; `Err`: under which keys it would be found, once it was read.
+    fn find_new(&mut self, hash: u64, text: &[u8]) -> Result<Arc<Analysis>, Keys> {
         if text.len() > TEXT_MAX {
-            return Arc::new(self.parse(text));
+            return Err(Keys { text: hash, shape: None });
         }
         let has_shape = text.len() <= SHAPED_TEXT_MAX && shape::write(text, &mut self.shape);
         let shape_hash = self.shared.hash(&self.shape);
         if has_shape && let Some(analysis) = self.shapes.get(shape_hash, &self.shape) {
             self.hits += 1;
-            return Arc::clone(analysis);
+            return Ok(Arc::clone(analysis));
         }
         // A copy, and not the shared one: two workers would contend for its reference count.
         if let Some(analysis) = self.shared.text(hash, text) {
             self.hits += 1;
             let analysis = Arc::new(analysis);
             self.texts.insert(hash, text, Arc::clone(&analysis), weight(&analysis));
-            return analysis;
+            return Ok(analysis);
         }
         if has_shape && let Some(analysis) = self.shared.shape(shape_hash, &self.shape) {
             self.hits += 1;
             let analysis = Arc::new(analysis);
             self.shapes.insert(shape_hash, &self.shape, Arc::clone(&analysis), weight(&analysis));
+            return Ok(analysis);
+        }
+        Err(Keys { text: hash, shape: has_shape.then_some(shape_hash) })
+    }
+
+    /// Keeps what was read of a text whose shape, if it has one, is the one at hand.
+    fn keep_new(&mut self, text: &[u8], keys: &Keys, analysis: Analysis) -> Arc<Analysis> {
+        let analysis = Arc::new(analysis);
+        if text.len() > TEXT_MAX {
             return analysis;
         }
-        let analysis = Arc::new(self.parse(text));
         let bytes = weight(&analysis);
-        let shared = Arc::new(Analysis::clone(&analysis));
-        self.shared.part(hash).texts.insert(hash, text, shared, bytes);
-        self.texts.insert(hash, text, Arc::clone(&analysis), bytes);
-        if has_shape && is_indifferent_to_literals(&analysis) {
-            let of_shape = Analysis { spans: Spans::Shape, ..Analysis::clone(&analysis) };
-            let shared = Arc::new(of_shape.clone());
-            self.shared.part(shape_hash).shapes.insert(shape_hash, &self.shape, shared, bytes);
-            self.shapes.insert(shape_hash, &self.shape, Arc::new(of_shape), bytes);
+        self.texts.insert(keys.text, text, Arc::clone(&analysis), bytes);
+        // The other workers take copies: of the shape, where there is one, and it serves for this text, too.
+        if let Some(hash) = keys.shape.filter(|_| is_indifferent_to_literals(&analysis)) {
+            let of_shape = Arc::new(Analysis { spans: Spans::Shape, ..Analysis::clone(&analysis) });
+            self.shapes.insert(hash, &self.shape, Arc::clone(&of_shape), bytes);
+            self.shared.part(hash).shapes.insert(hash, &self.shape, of_shape, bytes);
+        } else {
+            self.shared.part(keys.text).texts.insert(keys.text, text, Arc::clone(&analysis), bytes);
         }
         analysis
     }
+}
+
+/// Hashes of a text, and of its shape.
+struct Keys {
+    text: u64,
+    shape: Option<u64>,
 }
 
 impl SharedAnalyses {
@@ -201,7 +243,12 @@ fn weight(analysis: &Analysis) -> usize {
         let assignments = facts.assignments.iter().map(|a| 96 + a.name.len() + a.columns.len() * 40).sum::<usize>();
         let columns = facts.parameters.iter().map(|p| 40 + p.columns.len() * 120).sum::<usize>();
         let facts = assignments + columns + (facts.settings.len() + facts.schemas.len() + facts.options.len()) * 64;
-        size_of::<Statement>() + relations + functions + facts + statement.effects.len() * (size_of::<Effect>() + 32)
+        size_of::<Statement>()
+            + statement.fingerprint.len()
+            + relations
+            + functions
+            + facts
+            + statement.effects.len() * (size_of::<Effect>() + 32)
     };
     // What records say of it is made later, and bounded.
     size_of::<Analysis>() + WORDS + analysis.statements.iter().map(of_statement).sum::<usize>()

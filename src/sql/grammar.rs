@@ -11,6 +11,7 @@
 //! libpg_query hands out (10,000 messages).
 
 use std::collections::HashSet;
+use std::hash::Hash;
 use std::ops::Range;
 
 use pg_query::NodeEnum;
@@ -18,34 +19,31 @@ use pg_query::protobuf::RawStmt;
 
 use super::depth::{self, Survey};
 use super::effects::effects_of;
+use super::fingerprint::Fingerprint;
 use super::kinds::{access_of, kind_of};
-use super::lexer::{Lexer, TokenKind};
 use super::walk::walk;
 use super::{Access, Admission, Analysis, Described, Effect, Facts, Failure, Spans, Statement, StatementKind, Summary};
 
 /// Reads a text without any cache.
 pub fn read(text: &[u8]) -> Analysis {
-    let admission = Admission::default();
     let statements = match bounded(text, parse_here) {
         Ok(statements) => statements,
-        Err(failure) => {
-            let summary = Summary::FAILED;
-            return Analysis {
-                summary,
-                spans: Spans::Exact,
-                statements: Vec::new(),
-                failure: Some(failure),
-                admission,
-                words: Described::default(),
-            };
-        }
+        Err(failure) => return unread(failure),
     };
     let mut summary = summary_of(statements.iter().map(|(statement, _)| statement));
     if statements.iter().any(|(_, literals)| *literals == Literals::Matter) {
         summary = summary.with(Summary::LITERALS);
     }
     let statements = statements.into_iter().map(|(statement, _)| statement).collect();
-    Analysis { summary, spans: Spans::Exact, statements, failure: None, admission, words: Described::default() }
+    let (admission, words) = (Admission::default(), Described::default());
+    Analysis { summary, spans: Spans::Exact, statements, failure: None, admission, words }
+}
+
+/// What is said of a text that cannot be read.
+pub(crate) fn unread(failure: Failure) -> Analysis {
+    let (admission, words) = (Admission::default(), Described::default());
+    let (spans, failure) = (Spans::Exact, Some(failure));
+    Analysis { summary: Summary::FAILED, spans, statements: Vec::new(), failure, admission, words }
 }
 
 /// Whether another value of a literal could change what an analysis says, or what its readers make of it.
@@ -139,18 +137,24 @@ fn statement_of(raw: &RawStmt, text: &str, steps: &mut usize) -> Result<(Stateme
         Access::Read | Access::None if found.writes && !is_planned(node) => Access::Write,
         access => access,
     };
-    let mut seen = HashSet::new();
-    let relations: Vec<_> = found.relations.into_iter().map(|(_, relation)| relation).collect();
-    let relations = relations.into_iter().filter(|relation| seen.insert(relation.clone())).collect();
-    let mut seen = HashSet::new();
-    let functions: Vec<_> = found.functions.into_iter().map(|(_, name)| name).collect();
-    let functions = functions.into_iter().filter(|name| seen.insert(name.clone())).collect();
-    let fingerprint = fingerprint_of(&text[span.clone()]);
+    let relations = each_once(found.relations.into_iter().map(|(_, relation)| relation).collect());
+    let functions = each_once(found.functions.into_iter().map(|(_, name)| name).collect());
+    let fingerprint = Fingerprint::of(&text[span.clone()]);
     let literals = if found.literals { Literals::Matter } else { Literals::Indifferent };
     let parameters_max = found.parameters_max;
     let facts = found.facts;
     let statement = Statement { kind, span, access, effects, relations, functions, parameters_max, fingerprint, facts };
     Ok((statement, literals))
+}
+
+/// The first of equal ones, in order.
+fn each_once<T: Clone + Eq + Hash>(mut items: Vec<T>) -> Vec<T> {
+    if items.len() < 2 {
+        return items;
+    }
+    let mut seen = HashSet::with_capacity(items.len());
+    items.retain(|item| seen.insert(item.clone()));
+    items
 }
 
 /// EXPLAIN without ANALYZE does nothing of what it explains.
@@ -167,7 +171,7 @@ fn unknown(span: Range<usize>) -> Statement {
         relations: Vec::new(),
         functions: Vec::new(),
         parameters_max: 0,
-        fingerprint: 0,
+        fingerprint: Fingerprint::default(),
         facts: Facts::default(),
     }
 }
@@ -183,40 +187,6 @@ pub(crate) fn span_of(raw: &RawStmt, text: &str) -> Range<usize> {
         Some(statement) => start..start + statement.trim_ascii_end().len(),
         None => 0..text.len(),
     }
-}
-
-/// The same for all texts that differ in literals only. pg_query leaves constants out, but takes in what utility statements
-/// keep as plain strings (a password, a connection's options), and a hash of that would let it be found by trying.
-fn fingerprint_of(statement: &str) -> u64 {
-    if statement.len() > FINGERPRINT_MAX {
-        return 0;
-    }
-    let statement = without_literals(statement);
-    pg_query::fingerprint(&statement, 0, 0).map(|fingerprint| fingerprint.value).unwrap_or(0)
-}
-
-/// The text with another literal of its kind for each: the same one, so that nothing of the first is left. One that stands
-/// where the grammar wants another value leaves a text that has no fingerprint.
-fn without_literals(statement: &str) -> String {
-    let mut out = String::with_capacity(statement.len());
-    for token in Lexer::new(statement.as_bytes()) {
-        out.push_str(match token.kind {
-            TokenKind::Integer => "1",
-            TokenKind::Number => "1.0",
-            TokenKind::String | TokenKind::EscapeString | TokenKind::DollarString => "'!'",
-            TokenKind::UnicodeString => "U&'x'",
-            TokenKind::BitString => "b'1'",
-            TokenKind::HexString => "x'1'",
-            TokenKind::Space | TokenKind::Comment => " ",
-            TokenKind::Ident
-            | TokenKind::QuotedIdent
-            | TokenKind::UnicodeIdent
-            | TokenKind::Param
-            | TokenKind::Symbol
-            | TokenKind::Invalid => &statement[token.start..token.end],
-        });
-    }
-    out
 }
 
 fn summary_of<'a>(statements: impl Iterator<Item = &'a Statement>) -> Summary {
@@ -285,9 +255,6 @@ const DEPTH_HERE: usize = if cfg!(debug_assertions) { 20 } else { 128 };
 
 /// Stack for trees of 10,000 messages, the most that libpg_query hands out. Only what is used takes memory.
 const STACK_DEEP: usize = if cfg!(debug_assertions) { 512 << 20 } else { 64 << 20 };
-
-/// Longer statements have no fingerprint (0): making one costs as much as parsing, and more where lists nest.
-const FINGERPRINT_MAX: usize = 16 << 10;
 
 #[cfg(test)]
 #[path = "grammar_tests.rs"]

@@ -1239,7 +1239,7 @@ fn what_is_no_text_is_refused() {
 
 #[test]
 fn fingerprints_ignore_literals_only() {
-    let fingerprint = |text: &str| read(text.as_bytes()).statements[0].fingerprint;
+    let fingerprint = |text: &str| read(text.as_bytes()).statements[0].fingerprint.value();
     assert_eq!(fingerprint("select a from t where b = 1"), fingerprint("select a from t where b = 'x'"));
     assert_ne!(fingerprint("select a from t where b = 1"), fingerprint("select a from t where c = 1"));
 }
@@ -1249,7 +1249,7 @@ fn a_fingerprint_does_not_let_a_literal_be_found() {
     let fingerprint = |text: &str| {
         let analysis = read(text.as_bytes());
         assert_eq!(analysis.failure, None, "{text}");
-        analysis.statements[0].fingerprint
+        analysis.statements[0].fingerprint.value()
     };
     for place in [
         "alter role r password ?",
@@ -1291,4 +1291,16 @@ fn spans_are_the_statements_own() {
     let analysis = read(text.as_bytes());
     let spans: Vec<_> = analysis.statements.iter().map(|statement| &text[statement.span.clone()]).collect();
     assert_eq!(spans, ["select '\u{e9}'", "select 2 -- y", "table t"]);
+}
+
+#[test]
+fn standard_error_stays_where_it_is_while_texts_are_parsed() {
+    let place = || std::fs::read_link("/proc/self/fd/2").expect("a descriptor");
+    let before = place();
+    std::thread::scope(|scope| {
+        let readers = [0, 1].map(|_| scope.spawn(|| (0..2_000).for_each(|_| drop(read(b"select 1")))));
+        while !readers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            assert_eq!(place(), before, "libpg_query was compiled without DEBUG: see .cargo/config.toml");
+        }
+    });
 }

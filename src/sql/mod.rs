@@ -9,6 +9,7 @@ pub mod copy;
 mod depth;
 mod effects;
 mod facts;
+mod fingerprint;
 pub mod functions;
 pub mod grammar;
 mod kinds;
@@ -29,6 +30,7 @@ use crate::record::Words;
 pub use cache::{Analyses, SharedAnalyses};
 pub use clock::Limits;
 pub use facts::{name_in, name_list};
+pub use fingerprint::Fingerprint;
 
 /// What one text (a Query's or a Parse's) does, statement by statement.
 #[derive(Debug, Clone, PartialEq)]
@@ -205,8 +207,7 @@ pub struct Statement {
     pub functions: Vec<Vec<String>>,
     /// Parameters `$n` used, highest number.
     pub parameters_max: u16,
-    /// pg_query's fingerprint, 64 bits.
-    pub fingerprint: u64,
+    pub fingerprint: Fingerprint,
     /// What policy asks beyond that.
     pub facts: Facts,
 }

@@ -12,24 +12,34 @@ pub fn write(text: &[u8], out: &mut Vec<u8>) -> bool {
     if std::str::from_utf8(text).is_err() || text.contains(&0) {
         return false;
     }
-    let mut space = false;
+    // What is the same in text and shape since `from` is copied at once; `space`: where white space and comments began.
+    let (mut from, mut space) = (0, None);
     for token in Lexer::new(text) {
-        let class = match class(token, text) {
+        let mark = match class(token, text) {
             Class::Space => {
-                space = true;
+                space.get_or_insert(token.start);
                 continue;
             }
             Class::None => return false,
-            class => class,
+            Class::Literal(mark) => Some(mark),
+            Class::Verbatim => None,
         };
-        if std::mem::take(&mut space) && !out.is_empty() {
-            out.push(b' ');
+        if let Some(start) = space.take()
+            && (start == 0 || &text[start..token.start] != b" ")
+        {
+            out.extend_from_slice(&text[from..start]);
+            if start > 0 {
+                out.push(b' ');
+            }
+            from = token.start;
         }
-        match class {
-            Class::Literal(mark) => out.push(mark),
-            Class::Verbatim | Class::Space | Class::None => out.extend_from_slice(token.of(text)),
+        if let Some(mark) = mark {
+            out.extend_from_slice(&text[from..token.start]);
+            out.push(mark);
+            from = token.end;
         }
     }
+    out.extend_from_slice(&text[from..space.unwrap_or(text.len())]);
     true
 }
 
