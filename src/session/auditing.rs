@@ -212,11 +212,7 @@ impl Session {
         if self.trail.is_none() {
             return Ok(None);
         }
-        let analysis = if asked == parse.text {
-            statement.analysis.clone()
-        } else {
-            self.context.analyses.borrow_mut().read(asked)
-        };
+        let analysis = if asked == parse.text { statement.analysis.clone() } else { self.analysis_of(asked) };
         let intent = Intent::Parse { text: asked, analysis: &analysis, forwarded: parse.text };
         self.open_ticket(&intent).map(Some)
     }
@@ -313,7 +309,7 @@ impl Session {
         };
         // A text that is refused for its length is not looked at, by the record no more than by the policy.
         let read = text.filter(|text| text.len() <= self.rules.config.server.statement_size_max);
-        let analysis = read.map(|text| context.analyses.borrow_mut().read(text));
+        let analysis = read.map(|text| self.analysis_of(text));
         let mark = match (read, text) {
             (Some(read), _) => context.audit.mark(read),
             (None, unread) => unread.map(|text| TextMark::of_length(text.len())),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use slab::Slab;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 
@@ -42,6 +42,8 @@ pub struct Context {
     pub greetings: RefCell<Greetings>,
     pub walls: Arc<Walls>,
     pub(super) plans: RefCell<Plans>,
+    /// The turn to have a long text read.
+    pub(super) parsing: Arc<Semaphore>,
     pub sessions: RefCell<Slab<Rc<Handle>>>,
     pub draining: Cell<bool>,
     /// As of the last tick.
@@ -106,6 +108,7 @@ impl Context {
             greetings: RefCell::default(),
             walls,
             plans: RefCell::default(),
+            parsing: Arc::new(Semaphore::new(1)),
             sessions: RefCell::default(),
             draining: Cell::new(false),
             now: Cell::new(Instant::now()),

@@ -154,7 +154,12 @@ impl Session {
             }
             Some(Event::Close(reason)) => Err(reason),
             Some(
-                Event::NeedBackend | Event::NeedAudit | Event::Answered | Event::CopyIn(_) | Event::BackendLost(_),
+                Event::NeedBackend
+                | Event::NeedAudit
+                | Event::NeedAnalysis(_)
+                | Event::Answered
+                | Event::CopyIn(_)
+                | Event::BackendLost(_),
             )
             | None => Ok(()),
         }

@@ -56,7 +56,7 @@ impl Session {
             }
             if known {
                 let failed = self.bound.as_ref().is_some_and(|bound| bound.status == TxStatus::Failed);
-                if failed && !ends_transaction(&self.context.analyses.borrow_mut().read(parse.text)) {
+                if failed && !ends_transaction(&self.analysis_of(parse.text)) {
                     return Ok(self.refuse_extended(&Unsupported::AbortedTransaction, assembly));
                 }
                 let name = String::from_utf8_lossy(parse.name).into_owned();
@@ -115,9 +115,8 @@ impl Session {
     }
 
     pub(super) fn statement(&mut self, parse: &Parse<'_>) -> Rc<Statement> {
-        let analyses = &self.context.analyses;
         let analyse = || {
-            let analysis = analyses.borrow_mut().read(parse.text);
+            let analysis = self.analysis_of(parse.text);
             let attention = needs_attention(&analysis);
             (analysis, attention)
         };

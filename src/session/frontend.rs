@@ -122,6 +122,9 @@ impl Session {
     ) -> Result<Step, FrameError> {
         let step = self.consider(message, assembly);
         self.record_refusal(message);
+        if self.analysed.is_some() && matches!(step, Ok(Step::Done | Step::Answer)) {
+            self.analysed = None;
+        }
         step
     }
 
@@ -147,6 +150,9 @@ impl Session {
         }
         if self.waits_for_audit(tag) {
             return Ok(Step::Event(Event::NeedAudit));
+        }
+        if let Some(event) = self.waits_for_analysis(message) {
+            return Ok(Step::Event(event));
         }
         match tag {
             b'Q' => self.query(message, assembly),
@@ -263,7 +269,7 @@ impl Session {
         if let Some(error) = self.too_long(text) {
             return Ok(self.refuse_query(&error, assembly));
         }
-        let analysis = self.context.analyses.borrow_mut().read(text);
+        let analysis = self.analysis_of(text);
         if let Err(error) = self.pay(analysis.statements.len()) {
             return Ok(self.refuse_with(error, Refusing::Query, assembly));
         }

@@ -119,6 +119,7 @@ impl Session {
             paid: false,
             draining: false,
             seen_unread: 0,
+            analysed: None,
             trail,
             settle_next: false,
         })

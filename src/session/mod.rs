@@ -10,6 +10,7 @@
 //! - `limits`: what a tenant may use,
 //! - `sealing`: whom a transaction on a standby is for,
 //! - `copy_in`, `copy_target`, `copy_batch`: COPY FROM under row security, as INSERTs,
+//! - `analysing`: texts that take long to read,
 //! - `auditing`: what the audit stream is told,
 //! - `effects`, `statements`: what follows the client from backend to backend.
 //!
@@ -17,6 +18,7 @@
 //! backend is let go only when the queue is settled, nobody's cancel is on its way, and what the transaction touched has
 //! been read back.
 
+mod analysing;
 mod assembly;
 mod auditing;
 mod backend;
@@ -56,6 +58,7 @@ use crate::reply::ReplyQueue;
 use crate::settings::Settings;
 use crate::sql::{DiscardTarget, Effect};
 use crate::wire::message::{self, Level};
+use analysing::Analysed;
 use auditing::Trail;
 use context::{APPLICATION_NAME, Context, Rules};
 use effects::{Pins, Touched};
@@ -113,6 +116,8 @@ pub struct Session {
     seen_unread: usize,
     /// The end of a transaction is still to be settled.
     settle_next: bool,
+    /// What was read elsewhere for the client's next message.
+    analysed: Option<Box<Analysed>>,
     /// For the audit, where there is one.
     trail: Option<Box<Trail>>,
 }
@@ -284,6 +289,8 @@ enum Event {
     NeedBackend,
     /// The client's next message cannot be recorded at the moment.
     NeedAudit,
+    /// The client's next message has this text, which is to be read elsewhere.
+    NeedAnalysis(Arc<[u8]>),
     /// A statement with effects was answered.
     Answered,
     /// A COPY FROM under row security, which is the client's next message.

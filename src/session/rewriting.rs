@@ -103,7 +103,7 @@ impl Session {
         if !rewrites {
             return Ok(None);
         }
-        let analysis = self.context.analyses.borrow_mut().read(parse.text);
+        let analysis = self.analysis_of(parse.text);
         match self.judge(&analysis) {
             Verdict::Allow(_) => self.rewritten(parse.text, &analysis),
             Verdict::Refuse(_) => Ok(None),

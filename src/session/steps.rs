@@ -53,6 +53,7 @@ impl Session {
                 // These are boxed for the sake of sessions that are idle: they are large, and rare.
                 Event::NeedBackend => Box::pin(self.acquire()).await,
                 Event::NeedAudit => Box::pin(self.wait_for_audit()).await,
+                Event::NeedAnalysis(text) => Box::pin(self.analyse(text)).await,
                 Event::Answered => self.answered(),
                 Event::Settle => Box::pin(self.settle()).await,
                 Event::CopyIn(copy) => Box::pin(self.copy_in(*copy)).await,
@@ -157,7 +158,7 @@ impl Session {
     }
 
     /// Reads while something is waited for, so that a client that leaves is noticed.
-    fn read_ahead(&mut self, cx: &mut TaskContext<'_>) -> Result<(), NoBackend> {
+    pub(super) fn read_ahead(&mut self, cx: &mut TaskContext<'_>) -> Result<(), NoBackend> {
         while self.client.unread.len() < READ_AHEAD_MAX {
             let context = self.context.clone();
             let mut scratch = context.scratch.borrow_mut();
@@ -175,7 +176,7 @@ impl Session {
     }
 
     /// A signal that came while something is waited for.
-    fn heed(&mut self) -> Result<(), NoBackend> {
+    pub(super) fn heed(&mut self) -> Result<(), NoBackend> {
         while let Some(signal) = self.handle.take_signal() {
             match signal {
                 Signal::Kill => return Err(NoBackend::Close(CloseReason::Killed)),
@@ -210,13 +211,20 @@ impl Session {
         self.handle.enter(ClientState::Idle, Instant::now());
         match waited {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(NoBackend::Close(reason))) => Err(reason),
-            Ok(Err(NoBackend::Denied(report))) => {
-                self.denied = Some(encode_as(&*report, Severity::Error));
-                Ok(())
-            }
+            Ok(Err(end)) => self.give_up(end),
             Err(_) => {
                 self.denied = Some(encode_as(&AuditAway, Severity::Error));
+                Ok(())
+            }
+        }
+    }
+
+    /// What was waited for does not come.
+    pub(super) fn give_up(&mut self, end: NoBackend) -> Result<(), CloseReason> {
+        match end {
+            NoBackend::Close(reason) => Err(reason),
+            NoBackend::Denied(report) => {
+                self.denied = Some(encode_as(&*report, Severity::Error));
                 Ok(())
             }
         }
@@ -258,7 +266,12 @@ impl Session {
             }
             Some(Event::Close(reason)) => Err(reason),
             Some(
-                Event::NeedBackend | Event::NeedAudit | Event::Answered | Event::CopyIn(_) | Event::BackendLost(_),
+                Event::NeedBackend
+                | Event::NeedAudit
+                | Event::NeedAnalysis(_)
+                | Event::Answered
+                | Event::CopyIn(_)
+                | Event::BackendLost(_),
             )
             | None => Ok(()),
         }
@@ -418,7 +431,12 @@ impl Session {
                 Ok(())
             }
             Some(
-                Event::NeedBackend | Event::NeedAudit | Event::Answered | Event::CopyIn(_) | Event::BackendLost(_),
+                Event::NeedBackend
+                | Event::NeedAudit
+                | Event::NeedAnalysis(_)
+                | Event::Answered
+                | Event::CopyIn(_)
+                | Event::BackendLost(_),
             )
             | None => Ok(()),
         }
@@ -597,7 +615,7 @@ fn no_lease(error: LeaseError) -> NoBackend {
 }
 
 /// Why a request gets no backend.
-enum NoBackend {
+pub(super) enum NoBackend {
     Close(CloseReason),
     /// The request fails, the session goes on.
     Denied(Box<dyn Report>),

@@ -20,6 +20,7 @@ mod kit;
 mod leaks;
 mod limits;
 mod login;
+mod long_texts;
 mod prepared;
 mod rewriting;
 mod rig;
