@@ -292,6 +292,20 @@ impl Generator {
             self.push(Item { name: name.clone(), columns, system: false });
             return format!("{lateral}({inner}) as {name} (p, q)");
         }
+        if self.one_in(14) {
+            let (number, text) = (self.number(), self.text());
+            let name = self.fresh();
+            let columns = vec!["p".to_owned(), "q".to_owned()];
+            self.push(Item { name: name.clone(), columns, system: false });
+            return match self.below(4) {
+                0 => format!("(values ({number}, {text}), (2, 'e2')) as {name} (p, q)"),
+                1 => format!("lateral unnest(array[{number}, 1], array[{text}]) as {name} (p, q)"),
+                2 => format!("lateral (select g, {text} from generate_series(1, {number}) g) as {name} (p, q)"),
+                _ => format!(
+                    "lateral (with w as (select * from public.lines) select id, what from w where id < {number}) as {name} (p, q)"
+                ),
+            };
+        }
         if !self.ctes.is_empty() && self.one_in(2) {
             let cte = self.pick(&self.ctes.clone());
             let name = self.fresh();
@@ -372,6 +386,16 @@ impl Generator {
                 text
             }
             2 => format!("({} - -1)", self.column(false).unwrap_or("2".into())),
+            3 if self.depth < 2 => {
+                self.depth += 1;
+                let pair = self.pair();
+                self.depth -= 1;
+                match self.below(3) {
+                    0 => format!("coalesce((select max(m) from ({pair}) as s (m, t)), 0)"),
+                    1 => format!("cardinality(array(select m from ({pair}) as s (m, t)))"),
+                    _ => format!("(with s (m, t) as materialized ({pair}) select count(*) from s, lines)"),
+                }
+            }
             _ => self.column(false).unwrap_or("3".into()),
         }
     }
@@ -410,6 +434,13 @@ impl Generator {
             6 => format!("case when {} then {} else true end", self.truth_flat(), self.truth_flat()),
             7 => format!("{} and {}", self.truth_flat(), self.truth_flat()),
             8 => format!("{} is null", self.text()),
+            9 if self.depth < 2 => {
+                self.depth += 1;
+                let text = self.pair();
+                let quantified = self.pick(&["= any", "<> all", "> all", "< any"]);
+                self.depth -= 1;
+                format!("{} {quantified} (select m from ({text}) as s (m, t))", self.number())
+            }
             _ => self.truth_flat(),
         }
     }
@@ -419,13 +450,16 @@ impl Generator {
         format!("{} {operator} {}", self.number(), self.below(8))
     }
 
-    fn target(&mut self) -> (String, Item, &'static str, &'static str) {
-        let (table, columns, text, number) = self.pick(&[
-            ("invoices", TABLES[0].1, "email", "amount"),
+    /// What is written to. Not what `with` writes to: which of two writes of one row is done, no plan has to say.
+    fn target(&mut self, with: &str) -> (String, Item, &'static str, &'static str) {
+        let tables = [
             ("lines", TABLES[1].1, "what", "invoice_id"),
+            ("invoices", TABLES[0].1, "email", "amount"),
             ("parent", TABLES[2].1, "email", "id"),
             ("v", TABLES[4].1, "email", "amount"),
-        ]);
+        ];
+        let written = with.contains("update lines") || with.contains("delete from lines");
+        let (table, columns, text, number) = self.pick(&tables[usize::from(written)..]);
         let name = if self.one_in(2) { "tgt" } else { table };
         let alias = if name == table { String::new() } else { format!(" as {name}") };
         let only = if matches!(table, "invoices" | "lines") && self.one_in(6) { "only " } else { "" };
@@ -435,7 +469,7 @@ impl Generator {
 
     fn update(&mut self) -> String {
         let with = self.with();
-        let (target, item, text, number) = self.target();
+        let (target, item, text, number) = self.target(&with);
         self.scope.push(vec![item.clone()]);
         let value = format!("{}.{number} + 20", item.name);
         let from = if self.one_in(2) { format!(" from {}", self.from()) } else { String::new() };
@@ -459,11 +493,15 @@ impl Generator {
 
     fn delete(&mut self) -> String {
         let with = self.with();
-        let (target, item, _, _) = self.target();
+        let (target, item, _, _) = self.target(&with);
         self.scope.push(vec![item.clone()]);
         let using = if self.one_in(2) { format!(" using {}", self.from()) } else { String::new() };
         let condition = self.condition();
-        let returning = if self.one_in(2) { format!(" returning {}.*", item.name) } else { String::new() };
+        let returning = match self.below(4) {
+            0 | 1 => format!(" returning {}.*", item.name),
+            2 => format!(" returning to_json({0}), {0}", item.name),
+            _ => String::new(),
+        };
         self.scope.pop();
         self.ctes.clear();
         format!("{with}delete from {target}{using}{condition}{returning}")
@@ -494,7 +532,8 @@ impl Generator {
             10 => "(id, tenant_id) select id + 100, tenant_id from lines".to_owned(),
             _ => "(id, email) with w as (select id, what from lines) select id + 100, what from w".to_owned(),
         };
-        let returning = self.pick(&["", " returning *", " returning id, (select count(*) from lines)"]);
+        let returning =
+            self.pick(&["", " returning *", " returning id, (select count(*) from lines)", " returning to_json(x)"]);
         format!("insert into invoices as x {body}{conflict}{returning}")
     }
 
