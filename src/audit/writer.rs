@@ -60,8 +60,9 @@ struct Plan {
     segment_age: Duration,
 }
 
-/// While records come, they gather for so long before they are written, unless somebody waits for them.
-const GATHER: Duration = Duration::from_millis(1);
+/// While records come, they gather for so long before they are written, unless somebody waits for them: each time costs a
+/// wake-up and a write.
+const GATHER: Duration = Duration::from_millis(2);
 
 /// The same where nobody ever waits.
 const GATHER_RELAXED: Duration = Duration::from_millis(5);

@@ -56,7 +56,7 @@ pub enum Durability {
     /// It is on disk.
     Strict,
     /// Nothing, and the client does not wait: it is with the writer, which hands it to the operating system within a
-    /// millisecond or two, and to the disk before each checkpoint.
+    /// few milliseconds, and to the disk before each checkpoint.
     Group,
     /// Nothing: as `Group`, with less haste.
     Relaxed,

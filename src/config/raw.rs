@@ -149,7 +149,7 @@ section! {
         /// Name of the log in its checkpoints. Absent: the key's name.
         origin: Origin,
         /// What a record has survived before the client hears that its statement ended. `"strict"`: it is on disk.
-        /// `"group"`: it is with the log's writer, which hands it to the operating system within a millisecond or two and to
+        /// `"group"`: it is with the log's writer, which hands it to the operating system within a few milliseconds and to
         /// the disk within `checkpoint_interval`; a crash of the process may cost the former, of the machine the latter.
         /// `"relaxed"`: the same, with five milliseconds.
         durability: Durability = r#""group""#,

@@ -14,7 +14,7 @@ use crate::audit::{Audit, NotWritable, Recorded, Ticket};
 use crate::config::OnFailure;
 use crate::fault::SqlState;
 use crate::record::{self, Answer, Forwarded, Outcome, Parameters, TextMark, Verdict, Who, Words};
-use crate::sql::Analysis;
+use crate::sql::{Analysis, Spans};
 use crate::wire::frame::{self, ErrorFields, HEADER, Parse, Target};
 
 /// How long a session that cannot relay meanwhile, at its end or before a COPY, waits for a log before its client is left
@@ -127,9 +127,15 @@ impl<'a> Intent<'a> {
         }
     }
 
-    fn forwarded(&self) -> Option<&'a [u8]> {
-        match self {
-            Self::Query { forwarded, .. } | Self::Parse { forwarded, .. } => Some(forwarded),
+    /// What the record tells of the text as forwarded: once for all times that the same is sent.
+    fn mark(&self, audit: &Audit) -> Option<TextMark> {
+        match *self {
+            Self::Query { text, analysis, forwarded, .. } | Self::Parse { text, analysis, forwarded } => {
+                match analysis.spans == Spans::Exact && text == forwarded {
+                    true => analysis.words.mark(|| audit.mark(text)),
+                    false => audit.mark(forwarded),
+                }
+            }
             Self::Bind { .. } | Self::Describe { .. } | Self::Execute { .. } => None,
         }
     }
@@ -182,7 +188,7 @@ impl Session {
             node: &trail.node,
             backend: self.bound.as_ref().map_or(0, |bound| i64::from(bound.pid())),
             words: intent.words(),
-            text: intent.forwarded().and_then(|text| context.audit.mark(text)),
+            text: intent.mark(&context.audit),
             kept: intent.text().and_then(|(text, analysis)| context.audit.keep(tenant, text, analysis)),
             parameters,
         };

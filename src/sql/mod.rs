@@ -26,7 +26,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::record::Words;
+use crate::record::{TextMark, Words};
 pub use cache::{Analyses, SharedAnalyses};
 pub use clock::Limits;
 pub use facts::{name_in, name_list};
@@ -51,13 +51,22 @@ pub struct Analysis {
 
 /// A note on an analysis: what records say of its texts, once somebody asked. It belongs to this copy, like [`Admission`].
 #[derive(Debug, Default)]
-pub struct Described(OnceLock<Box<Words>>);
+pub struct Described {
+    words: OnceLock<Box<Words>>,
+    mark: OnceLock<Option<TextMark>>,
+}
 
 impl Described {
     /// `describe` is called the first time.
     #[inline]
     pub fn get(&self, describe: impl FnOnce() -> Words) -> &Words {
-        self.0.get_or_init(|| Box::new(describe()))
+        self.words.get_or_init(|| Box::new(describe()))
+    }
+
+    /// Of an analysis that is of one text only. `of` is called the first time, and gives the same each time.
+    #[inline]
+    pub fn mark(&self, of: impl FnOnce() -> Option<TextMark>) -> Option<TextMark> {
+        *self.mark.get_or_init(of)
     }
 }
 

@@ -15,13 +15,16 @@ use crate::clients::{Endpoint, node, python, run};
 use crate::kit::{Config, Proxy};
 
 /// Names of roles and databases, and what runs as them.
-const CLIENTS: [(&str, fn(&Endpoint) -> String); 5] = [
+const CLIENTS: [(&str, Script); 5] = [
     ("by_psql", |endpoint| run("bash", &["tests/clients/psql.sh"], endpoint)),
     ("by_pgbench", |endpoint| run("bash", &["tests/clients/pgbench.sh"], endpoint)),
     ("by_psycopg3", |endpoint| python(&["psycopg3.py"], endpoint)),
     ("by_asyncpg", |endpoint| python(&["asyncpg_client.py"], endpoint)),
     ("by_node", |endpoint| node(&["pg.cjs"], endpoint)),
 ];
+
+/// Runs to its end.
+type Script = fn(&Endpoint) -> String;
 
 /// What the proxy says to a server for itself: it cleans, sets what a session has set, and asks what that is.
 const OWN: [&str; 8] = [
