@@ -183,6 +183,11 @@ impl<T> ReplyQueue<T> {
         self.entries.iter().any(|entry| matches!(entry.expect, Expect::Query | Expect::Sync))
     }
 
+    /// ReadyForQuery that are still to come for what was sent.
+    pub fn readies(&self) -> usize {
+        self.entries.iter().filter(|entry| matches!(entry.expect, Expect::Query | Expect::Sync)).count()
+    }
+
     /// A statement was sent, and is not over.
     pub fn runs_statement(&self) -> bool {
         self.entries.iter().any(|entry| matches!(entry.expect, Expect::Query | Expect::Execute))

@@ -173,13 +173,14 @@ impl Session {
                 if let Some(owed) = received.done {
                     self.completed(owed, outcome);
                 }
-                if received.deliver == Deliver::Withhold {
+                let is_clients = received.deliver != Deliver::Withhold;
+                self.sealing.settle(is_clients.then_some(status));
+                if !is_clients {
                     return None;
                 }
                 if let Some(bound) = &mut self.bound {
                     bound.status = status;
                 }
-                self.sealing.settle(status);
                 if status == TxStatus::Idle && self.reshapes {
                     // Before the client knows, and may tell others. What is still owed may change more.
                     note_new_shapes();

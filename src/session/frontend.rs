@@ -357,6 +357,7 @@ impl Session {
         }
         self.note_shapes(&analysis);
         self.enclose(enclosure, assembly);
+        self.note_ends(&analysis);
         let owed = Owed { ticket: Some(ticket), ..Owed::default() };
         self.forward_statement(admitted, Expect::Query, enclosure.shows(), owed);
         match spliced.or(rewritten) {
@@ -364,7 +365,6 @@ impl Session {
             Some(text) => put_query(assembly.own(), &text),
         }
         self.end_enclosure(enclosure, assembly);
-        self.note_ends(&analysis);
         match effectful {
             None => Ok(Step::Done),
             Some(statement) => {

@@ -22,12 +22,14 @@ use crate::sql::{Analysis, DiscardTarget, Effect, Statement, StatementKind};
 use crate::wire::frame::TxStatus;
 
 /// What is known of the transaction under way, on a backend whose transactions are entered one by one.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Sealing {
     /// It is the tenant's, if what was sent succeeds.
     entered: bool,
     /// It may have ended, or begun, since the server last said where it is.
     moved: bool,
+    /// So many times the server still says where it was before either.
+    before: usize,
 }
 
 /// Whether to enter before the client's next message.
@@ -59,10 +61,14 @@ impl Enclosure {
 }
 
 impl Sealing {
-    /// The server has said where it is.
-    pub(super) fn settle(&mut self, status: TxStatus) {
+    /// The server has said where it is; `None`: inside a transaction of our own.
+    pub(super) fn settle(&mut self, status: Option<TxStatus>) {
+        if self.before > 0 {
+            self.before -= 1;
+            return;
+        }
         self.moved = false;
-        self.entered &= status != TxStatus::Idle;
+        self.entered &= status != Some(TxStatus::Idle);
     }
 }
 
@@ -161,19 +167,19 @@ impl Session {
         let undo = Undo::UnnamedPrepared { backend, epoch: self.changes.note_unnamed() };
         self.queue.push(Expect::Close, Show::Secret, Owed { undo, ..Owed::default() });
         self.portals.close(b"");
-        self.sealing.entered = true;
+        self.sealing = Sealing { entered: true, before: self.queue.readies(), ..self.sealing };
     }
 
-    /// A statement was sent.
+    /// A statement is about to be sent.
     pub(super) fn note_ends(&mut self, analysis: &Analysis) {
         if analysis.statements.iter().any(ends_context) {
-            self.sealing = Sealing { entered: false, moved: true };
+            self.sealing = Sealing { entered: false, moved: true, before: self.queue.readies() };
         }
     }
 
     /// A Sync was sent: outside a block it is the transaction's end.
     pub(super) fn note_sync(&mut self) {
-        self.sealing.entered &= self.status() == TxStatus::Open;
+        self.sealing.entered &= self.status() == TxStatus::Open && !self.sealing.moved;
     }
 }
 

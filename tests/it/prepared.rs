@@ -288,13 +288,9 @@ fn formats_and_types_pass_as_they_are() {
 }
 
 /// A client that says random messages about few names, the same ones every time for a seed.
-pub struct Chatter {
+struct Chatter {
     random: StdRng,
     texts: &'static [&'static str],
-    /// So many of the first ones are also prepared.
-    preparable: usize,
-    /// So many of the first ones share a Query with another.
-    sharing: usize,
     queried: bool,
 }
 
@@ -335,16 +331,16 @@ const PREPARABLE: usize = 22;
 const PINNING: usize = 2;
 
 impl Chatter {
-    pub fn new(seed: u64, texts: &'static [&'static str], preparable: usize, sharing: usize) -> Self {
-        Self { random: StdRng::seed_from_u64(seed), texts, preparable, sharing, queried: false }
-    }
-
     fn name(&mut self) -> &'static str {
         ["", "a", "b", "c", "B"][self.random.random_range(0..5)]
     }
 
+    fn sql(&mut self) -> &'static str {
+        self.texts[self.random.random_range(0..self.texts.len())]
+    }
+
     fn preparable(&mut self) -> &'static str {
-        self.texts[self.random.random_range(0..self.preparable)]
+        self.texts[self.random.random_range(0..PREPARABLE)]
     }
 
     fn values(&mut self) -> Vec<Option<&'static str>> {
@@ -353,7 +349,7 @@ impl Chatter {
     }
 
     /// A turn: messages that are answered by so many ReadyForQuery.
-    pub fn turn(&mut self, script: &mut String) -> (Vec<u8>, usize) {
+    fn turn(&mut self, script: &mut String) -> (Vec<u8>, usize) {
         let (mut bytes, mut readies) = (Vec::new(), 0);
         let mut say = |text: String, message: Vec<u8>| {
             let _ = write!(script, " {text}");
@@ -361,10 +357,9 @@ impl Chatter {
         };
         for _ in 0..self.random.random_range(1..4) {
             if self.random.random_ratio(1, 4) {
-                let first = self.random.random_range(0..self.texts.len());
-                let mut sql = self.texts[first].to_owned();
-                if self.random.random_ratio(1, 3) && first < self.sharing {
-                    sql = format!("{sql}; {}", self.texts[self.random.random_range(0..self.sharing)]);
+                let mut sql = self.sql().to_owned();
+                if self.random.random_ratio(1, 3) {
+                    sql = format!("{sql}; {}", self.sql());
                 }
                 say(format!("Q({sql})"), query(&sql));
                 readies += 1;
@@ -408,7 +403,7 @@ impl Chatter {
 
 /// Word for word, but that a name may be judged before the text, for the proxy knows the names and the server the text; and
 /// that in a failed block a statement which is not on the backend cannot be put there, to be described or counted.
-pub fn same(got: &str, want: &str) -> bool {
+fn same(got: &str, want: &str) -> bool {
     let (mut got, mut want) = (got.split_inclusive(" Z("), want.split_inclusive(" Z("));
     loop {
         match (got.next(), want.next()) {
@@ -432,7 +427,7 @@ pub fn same(got: &str, want: &str) -> bool {
 fn converse(rig: &Rig, seeds: std::ops::Range<u64>, texts: &'static [&'static str]) {
     let mut bob = rig.client("bob");
     for seed in seeds {
-        let mut chatter = Chatter::new(seed, texts, PREPARABLE, texts.len());
+        let mut chatter = Chatter { random: StdRng::seed_from_u64(seed), texts, queried: false };
         let mut direct = rig.direct();
         let mut alice = rig.client("alice");
         let mut script = format!("seed {seed}:");
