@@ -9,7 +9,6 @@ mod health;
 mod log;
 mod password;
 mod protect;
-mod reveal;
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};

@@ -24,7 +24,7 @@ use super::stream::Shared;
 /// Who reads what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announcement {
-    /// `cat`, `prove`, `export`, `stats`.
+    /// `cat`, `prove`, `export`, `stats`, `reveal`.
     pub command: String,
     /// What of the log, in the command's own words.
     pub arguments: String,

@@ -3,6 +3,7 @@
 mod cat;
 mod export;
 mod prove;
+mod reveal;
 mod stats;
 mod verify;
 
@@ -13,7 +14,6 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::reveal::{self, RevealArguments, TenantKeyArguments};
 use super::{ConfigFile, Exit, cannot_start, fail, load, print};
 use crate::audit::Announcement;
 use crate::chain::SigningKey;
@@ -42,14 +42,14 @@ enum AuditCommand {
     /// A file for its owner alone, in the directory that the configuration calls `raw_text_keys`. Whoever runs the proxy must
     /// be able to read it. Prints its id and its path; nothing is overwritten.
     #[command(after_long_help = "Examples:\n  pgwarden audit tenant-key acme --keys /etc/pgwarden/tenant-keys")]
-    TenantKey(TenantKeyArguments),
-    /// Show texts that a log keeps encrypted
+    TenantKey(reveal::TenantKeyArguments),
+    /// Show a text that a log keeps encrypted
     ///
-    /// One line for each: a JSON string. Exit 1 where one cannot be shown, such as when its tenant's key is gone. The read is
-    /// recorded in the log, or there is none.
-    #[command(after_long_help = "Examples:\n  pgwarden audit reveal 4711 --log /var/lib/pgwarden/audit \
-        --keys /etc/pgwarden/tenant-keys")]
-    Reveal(RevealArguments),
+    /// As a JSON string. Exit 1 where it cannot be shown, such as when its tenant's key is gone. The read is recorded in the
+    /// log, or there is none.
+    #[command(after_long_help = "Examples:\n  pgwarden audit reveal 4711\n  pgwarden audit reveal 4711 \
+        /var/lib/pgwarden/audit --keys /etc/pgwarden/tenant-keys")]
+    Reveal(reveal::RevealArguments),
     /// Verify a log from its files and the public key alone
     ///
     /// Computes every hash and every root again and compares them with the signed checkpoints, in the log's directory and
@@ -121,7 +121,7 @@ pub(super) fn run(arguments: AuditArguments) -> Exit {
 }
 
 /// How a command ended, told already.
-pub(super) struct Done(Exit);
+struct Done(Exit);
 
 impl From<Exit> for Done {
     fn from(exit: Exit) -> Self {
@@ -148,25 +148,21 @@ impl Shown {
         if !directory.is_dir() {
             return Err(Done(fail(Exit::Unreadable, &format!("{}: not a directory", directory.display()))));
         }
-        if !self.unrecorded {
-            announce(&directory, command, arguments)?;
+        if self.unrecorded {
+            return Ok(directory);
         }
-        Ok(directory)
+        match Announcement::new(command, arguments).leave(&directory) {
+            Ok(()) => Ok(directory),
+            Err(error) => Err(Done(fail(
+                Exit::Unrecorded,
+                &format!(
+                    "{}: the read cannot be recorded, so nothing is read: {error}\n\
+                     hint: run it as the account that owns the log; --unrecorded reads a copy that cannot be written",
+                    directory.display()
+                ),
+            ))),
+        }
     }
-}
-
-/// Puts a read on record, or says that there is none.
-pub(super) fn announce(directory: &Path, command: &str, arguments: &str) -> Result<(), Done> {
-    Announcement::new(command, arguments).leave(directory).map_err(|error| {
-        Done(fail(
-            Exit::Unrecorded,
-            &format!(
-                "{}: the read cannot be recorded, so nothing is read: {error}\n\
-                 hint: run it as the account that owns the log; --unrecorded reads a copy that cannot be written",
-                directory.display()
-            ),
-        ))
-    })
 }
 
 fn keygen(name: &str, out: &Path) -> Result<Exit, String> {

@@ -90,15 +90,15 @@ impl RawText {
 }
 
 /// Whether a statement's literals may be secrets though nothing calls them so: values of settings, options of roles, servers
-/// and subscriptions, arguments of functions that encrypt and connect.
+/// and subscriptions, arguments of functions that encrypt and connect, and those of statements prepared elsewhere.
 fn takes_secrets(statement: &Statement) -> bool {
-    use StatementKind::{Administer, AlterSystem, CopyProgram, Import, Set, SetLocal, Unknown};
+    use StatementKind::{Administer, AlterSystem, CopyProgram, Execute, Import, Set, SetLocal, Unknown};
     let is_asked = |name: &Vec<String>| {
         name.last().is_some_and(|name| {
             SECRET_FUNCTIONS.contains(&name.as_str()) || name.starts_with("pgp_") || name.starts_with("dblink")
         })
     };
-    matches!(statement.kind, Set | SetLocal | AlterSystem | Administer | CopyProgram | Import | Unknown)
+    matches!(statement.kind, Set | SetLocal | AlterSystem | Administer | CopyProgram | Execute | Import | Unknown)
         || statement.functions.iter().any(is_asked)
 }
 
@@ -161,6 +161,7 @@ mod tests {
             ("SELECT E'\\064111111111111111', X'34', B'1', U&'\\0034', E'a'", "SELECT ?, ?, ?, ?, E'a'"),
             ("UPDATE u SET U&\"p\\0061ssword\" = 'hunter2'", "secret"),
             ("SET app.jwt = 'hunter2'", "secret"),
+            ("EXECUTE login('bob', 'hunter2')", "secret"),
             ("SELECT set_config('app.jwt', 'hunter2', false)", "secret"),
             ("SELECT id FROM u WHERE h = crypt('hunter2', h)", "secret"),
             ("SELECT public.pgp_sym_encrypt(note, 'hunter2') FROM u", "secret"),

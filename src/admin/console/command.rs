@@ -461,6 +461,8 @@ mod tests {
         assert_eq!(refused("KILL_CLIENT abc"), "syntax error at or near \"abc\"");
         assert_eq!(refused("KILL 99999999999999999999999"), "syntax error at or near \"99999999999999999999999\"");
         assert_eq!(refused("KILL a b"), "syntax error at or near \"b\"");
+        assert_eq!(one("drain"), Statement::Command(Command::Shutdown));
+        assert_eq!(refused("DRAIN billing"), "syntax error at or near \"billing\"");
     }
 
     #[test]

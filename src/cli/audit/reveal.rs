@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::audit::{Done, announce};
-use super::{Exit, fail, print};
+use super::{Done, Exit, cannot_start, fail, load, print};
 use crate::audit::{self, raw};
 use crate::record::quoted;
 
@@ -20,18 +19,13 @@ pub(super) struct TenantKeyArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct RevealArguments {
-    /// Numbers of the records
-    #[arg(required = true, value_name = "SEQ")]
-    records: Vec<u64>,
-    /// Directory of the log
+    /// The record's number
+    seq: u64,
+    #[command(flatten)]
+    shown: super::Shown,
+    /// Directory of the keys; without it, audit.raw_text_keys of the configuration
     #[arg(long, value_name = "DIR")]
-    log: PathBuf,
-    /// Directory of the keys
-    #[arg(long, value_name = "DIR")]
-    keys: PathBuf,
-    /// Read although the read cannot be recorded: nobody will know of it
-    #[arg(long)]
-    unrecorded: bool,
+    keys: Option<PathBuf>,
 }
 
 pub(super) fn tenant_key(arguments: &TenantKeyArguments) -> Exit {
@@ -44,29 +38,29 @@ pub(super) fn tenant_key(arguments: &TenantKeyArguments) -> Exit {
     }
 }
 
-/// Prints each text; goes on with the others where one cannot be shown.
 pub(super) fn reveal(arguments: &RevealArguments) -> Done {
-    if !arguments.unrecorded {
-        let numbers: Vec<String> = arguments.records.iter().map(u64::to_string).collect();
-        if let Err(done) = announce(&arguments.log, "reveal", &numbers.join(" ")) {
-            return done;
-        }
+    shown(arguments).unwrap_or_else(|done| done)
+}
+
+fn shown(arguments: &RevealArguments) -> Result<Done, Done> {
+    let keys = keys(arguments)?;
+    let directory = arguments.shown.open("reveal", &format!("record {}", arguments.seq))?;
+    let unreadable = |error: std::io::Error| Done(fail(Exit::Unreadable, &format!("{}: {error}", directory.display())));
+    let origin = audit::origin_of(&directory).map_err(unreadable)?;
+    match text_of(&directory, arguments.seq, &origin, &keys) {
+        Ok(text) => Ok(Done(print(format!("{}\n", quoted(&text)).as_bytes()))),
+        Err(error) => Err(Done(fail(Exit::Failed, &format!("record {}: {error}", arguments.seq)))),
     }
-    let origin = match audit::origin_of(&arguments.log) {
-        Ok(origin) => origin,
-        Err(error) => return fail(Exit::Failed, &format!("{}: {error}", arguments.log.display())).into(),
-    };
-    let mut exit = Exit::Done;
-    for seq in &arguments.records {
-        let printed = match text_of(&arguments.log, *seq, &origin, &arguments.keys) {
-            Ok(text) => print(format!("{}\n", quoted(&text)).as_bytes()),
-            Err(error) => fail(Exit::Failed, &format!("record {seq}: {error}")),
-        };
-        if printed != Exit::Done {
-            exit = printed;
-        }
+}
+
+fn keys(arguments: &RevealArguments) -> Result<PathBuf, Done> {
+    if let Some(keys) = &arguments.keys {
+        return Ok(keys.clone());
     }
-    exit.into()
+    let loaded = load(&arguments.shown.log.config.path).map_err(|problems| Done(cannot_start(&problems)))?;
+    loaded.config.audit.and_then(|audit| audit.raw_text_keys.clone()).ok_or_else(|| {
+        Done(fail(Exit::Config, "the configuration keeps no texts: name the directory of the keys with --keys"))
+    })
 }
 
 fn text_of(log: &Path, seq: u64, origin: &str, keys: &Path) -> Result<String, String> {
