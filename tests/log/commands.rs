@@ -91,7 +91,7 @@ fn verify_says_what_is_wrong_and_exits_by_it() {
     flipped[at] ^= 1;
     fs::write(&path, &flipped).expect("write");
     let text = check(&log.verify(&[]), 6);
-    assert!(text.starts_with("tampered: segment 0, records ") && text.contains("not what was signed"), "{text}");
+    assert!(text.starts_with("tampered: segment 0, record 30 (") && text.contains("not what was signed"), "{text}");
     fs::write(&path, &whole[..whole.len() - 200]).expect("write");
     check(&log.verify(&[]), 7);
     fs::write(&path, [&whole[..], b"{\"seq\":69,\"torn"].concat()).expect("write");

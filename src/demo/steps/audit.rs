@@ -85,15 +85,20 @@ pub async fn proven(stage: &Stage) -> Result<Came, StepError> {
     let proof = Tree::read(&log.directory, None, threads()).and_then(|tree| tree.prove(seq as u64));
     let proof = proof.map_err(|error| StepError::unexpected(error.to_string()))?;
     let is_proven = proof.verify(&verifier.keys).is_ok();
-    let mut table = Table::new(["a copy of the log with", "exit", "the first that verify finds"]);
+    let mut table = Table::new(["a copy of the log with", "verdict", "where", "what"]);
     let mut found = 0;
     for (edit, change) in EDITS {
         let copy = log.copy(*change, seq)?;
         let report = verifier.verify(&copy);
         fs::remove_dir_all(&copy).map_err(io)?;
-        let first = report.findings.first().map(ToString::to_string);
-        found += usize::from(report.verdict() == Verdict::Tampered);
-        table.row([(*edit).to_owned(), report.verdict().label().to_owned(), first.unwrap_or_default()]);
+        let first = report.findings.first();
+        let at = first.and_then(|finding| finding.records.clone()).unwrap_or_default();
+        let what = first.map(|finding| finding.what.to_string()).unwrap_or_default();
+        // The record, or the one that is behind it now.
+        found += usize::from(
+            report.verdict() == Verdict::Tampered && (at.start == seq as u64 || at.start == seq as u64 + 1),
+        );
+        table.row([(*edit).to_owned(), report.verdict().label().to_owned(), format!("record {}", at.start), what]);
     }
     let (directory, key) = (log.directory.display(), &verifier.keys[0]);
     let text = format!(
@@ -190,6 +195,7 @@ impl Log {
         let mut lines = self.lines()?;
         change(&mut lines, seq);
         let records: Vec<u8> = lines.into_iter().flat_map(|line| [line, b"\n".to_vec()].concat()).collect();
+        fs::write(records_path(&copy, 0).with_extension("leaves"), self.files("leaves")?).map_err(io)?;
         fs::write(checkpoints_path(&copy, 0), signed).map_err(io)?;
         fs::write(records_path(&copy, 0), records).map_err(io)?;
         Ok(copy)
