@@ -22,6 +22,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(120);
 /// The longest message that is kept whole; longer ones may only be counted and skipped.
 const KEPT_MAX: usize = 64 * 1024;
 
+/// By salt and iterations.
+type KnownKeys = HashMap<(Vec<u8>, u32), Keys>;
+
 /// Where and as whom to log in; shared by all connections of a run.
 pub struct Login {
     pub port: u16,
@@ -29,7 +32,7 @@ pub struct Login {
     pub database: String,
     pub password: String,
     /// Client and server key by salt and iterations.
-    keys: Arc<Mutex<HashMap<(Vec<u8>, u32), Keys>>>,
+    keys: Arc<Mutex<KnownKeys>>,
 }
 
 #[derive(Clone, Copy)]

@@ -96,7 +96,7 @@ fn verify(base: &Path, args: &Args) -> Result<()> {
     let (record, waker) = (record(args.record), parker());
     let mut appended = 0;
     while appended < args.verified {
-        match stream.append(|out| out.extend_from_slice(&record)) {
+        match stream.append(&record) {
             Ok(_) => appended += 1,
             Err(_) => {
                 stream.wake_when_writable(&waker);
@@ -250,6 +250,7 @@ fn statements(base: &Path, message: Message, pace: Option<u64>, args: &Args) -> 
                 backend: 12345,
                 words: Some(&words),
                 text: (message == Message::Query).then(|| audit.mark(TEXT)).flatten(),
+                kept: None,
                 parameters: None,
             };
             let Ok(ticket) = audit.open(&who, true, |out, at| record::statement(out, at, &who, &it)) else { break };

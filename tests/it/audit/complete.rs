@@ -163,7 +163,7 @@ impl Readings {
     fn fingerprints(&mut self, text: &str) -> Value {
         let read = || {
             let statements = grammar::read(text.as_bytes()).statements;
-            statements.iter().map(|it| format!("{:016x}", it.fingerprint)).collect::<Vec<_>>().into()
+            statements.iter().map(|it| format!("{:016x}", it.fingerprint.value())).collect::<Vec<_>>().into()
         };
         self.fingerprints.entry(text.to_owned()).or_insert_with(read).clone()
     }
