@@ -151,6 +151,8 @@ fn member(tenant: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
     use crate::workload::WORKLOADS;
 
@@ -167,6 +169,7 @@ mod tests {
             for workload in &WORKLOADS {
                 let place = Place { server_port: 5432, verifier: VERIFIER, workers, pooling, audit: &audit };
                 fs::write(&file, of(workload, place)).unwrap();
+                fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
                 let loaded = pgwarden::config::load(&file).unwrap_or_else(|problems| panic!("{problems}"));
                 assert_eq!(loaded.warnings, [], "{}", workload.name);
                 let config = loaded.config;

@@ -213,7 +213,7 @@ impl Audit {
         let Some(log) = &self.log else { return Ok(self.unrecorded()) };
         let opened_at = Instant::now();
         let at = log.at(opened_at);
-        let seq = log.encoded(|out| write(out, at), |fields| log.stream.append(fields))?;
+        let seq = log.encoded(|out| write(out, at), |fields| log.stream.append_intent(fields))?;
         Ok(Ticket { opened_at, of_statement, open: Some(Open { log: log.clone(), who: who.clone(), seq }) })
     }
 

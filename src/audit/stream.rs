@@ -189,6 +189,8 @@ pub(super) struct Shortfall {
 /// How far the queue may fill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
+    /// Its refusal is a record of its own, and counts where there is no room for that either.
+    Intent,
     Statement,
     Event,
     Outcome,
@@ -245,6 +247,14 @@ impl Stream {
     /// The log cannot be written now, or the queue is full: nothing was appended.
     pub fn append(&self, fields: &[u8]) -> Result<u64, NotWritable> {
         self.shared.append(Kind::Statement, fields)
+    }
+
+    /// As [`Stream::append`], for a message whose refusal is recorded next: it is not counted twice.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn append_intent(&self, fields: &[u8]) -> Result<u64, NotWritable> {
+        self.shared.append(Kind::Intent, fields)
     }
 
     /// As [`Stream::append`], for what has happened already: taken even while the log cannot be written, for as long as there
@@ -403,6 +413,7 @@ impl Shared {
         let mut queue = self.lock_queue();
         if let Err(refusal) = self.admit(&queue, kind, fields) {
             match kind {
+                Kind::Intent => {}
                 Kind::Statement => queue.refused += 1,
                 Kind::Event | Kind::Outcome | Kind::Last => queue.lost += 1,
                 // Refused by a closed log only, and then what it would have said is not done.
@@ -429,14 +440,14 @@ impl Shared {
 
     fn admit(&self, queue: &Queue, kind: Kind, fields: &[u8]) -> Result<(), NotWritable> {
         let limit = match kind {
-            Kind::Statement => self.queue_max,
+            Kind::Intent | Kind::Statement => self.queue_max,
             Kind::Event => self.queue_max.saturating_mul(EVENTS),
             Kind::Outcome => self.queue_max.saturating_mul(OUTCOMES),
             Kind::Control | Kind::Last => usize::MAX,
         };
         if queue.closed && kind != Kind::Last {
             Err(NotWritable::Closed)
-        } else if queue.failed && kind == Kind::Statement {
+        } else if queue.failed && matches!(kind, Kind::Intent | Kind::Statement) {
             Err(NotWritable::Failed)
         } else if queue.bytes.len() >= limit || fields.len() > RECORD_MAX {
             Err(if queue.failed { NotWritable::Failed } else { NotWritable::Full })
