@@ -106,14 +106,20 @@ pub fn memory(roots: &[i32]) -> Result<Memory> {
     Ok(sum)
 }
 
-/// `roots` and their descendants.
+/// `roots` and their descendants; a descendant that ends meanwhile is left out.
 fn family(roots: &[i32]) -> Result<Vec<i32>> {
     let mut found = roots.to_vec();
     let mut next = 0;
     while let Some(&pid) = found.get(next) {
         next += 1;
-        for task in fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("process {pid} is gone"))? {
-            let children = fs::read_to_string(task?.path().join("children")).unwrap_or_default();
+        let tasks = match fs::read_dir(format!("/proc/{pid}/task")) {
+            Ok(tasks) => tasks,
+            Err(error) if roots.contains(&pid) => return Err(error).with_context(|| format!("process {pid} is gone")),
+            Err(_) => continue,
+        };
+        for task in tasks {
+            let Ok(task) = task else { continue };
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
             found.extend(children.split_whitespace().filter_map(|child| child.parse::<i32>().ok()));
         }
     }

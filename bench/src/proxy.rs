@@ -268,7 +268,11 @@ fn haproxy_config(port: u16, server_port: u16, workers: usize) -> String {
 
 fn pgbouncer_config(port: u16, server_port: u16, workers: usize, pooling: Pooling, users: &Path) -> String {
     let reuse = usize::from(workers > 1);
-    let size = POOL_SIZE.div_ceil(workers);
+    let size = match pooling {
+        // A process may get all clients, and each keeps a server connection: with fewer some would wait for ever.
+        Pooling::Session => POOL_SIZE,
+        Pooling::Transaction | Pooling::None => POOL_SIZE.div_ceil(workers),
+    };
     format!(
         "[databases]\n{DATABASE} = host=127.0.0.1 port={server_port}\n\
          [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nso_reuseport = {reuse}\n\
@@ -426,6 +430,8 @@ mod tests {
         assert!(two.contains("default_pool_size = 8\n") && two.contains("so_reuseport = 1\n"));
         let one = pgbouncer_config(1, 2, 1, Pooling::Session, users);
         assert!(one.contains("default_pool_size = 16\n") && one.contains("pool_mode = session\n"));
+        let kept = pgbouncer_config(1, 2, 2, Pooling::Session, users);
+        assert!(kept.contains("default_pool_size = 16\n"), "each of two processes may get all clients");
     }
 
     #[test]
