@@ -342,6 +342,8 @@ impl Session {
         let intent = Intent::Query { text: asked_text, analysis: &asked, forwarded, rewritten: rewritten.is_some() };
         let ticket = match self.open_ticket(&intent) {
             Ok(ticket) => ticket,
+            // The log has failed since it was looked at, and nothing was sent: the Query waits like one that comes now.
+            Err(_) if effectful.is_none() && self.waits_for_audit(b'Q') => return Ok(Step::Event(Event::NeedAudit)),
             Err(error) => return Ok(self.refuse_query(&error, assembly)),
         };
         self.be_busy();
