@@ -207,12 +207,23 @@ pub struct DirectoryInfo {
     pub age: Option<Duration>,
 }
 
+/// How texts of SQL were found, and what is kept of them, in all tables of all workers.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AnalysisCounters {
     pub hits: u64,
+    /// These were parsed.
     pub misses: u64,
     pub entries: u64,
     pub bytes: u64,
+}
+
+impl AnalysisCounters {
+    pub fn add(&mut self, other: &Self) {
+        self.hits += other.hits;
+        self.misses += other.misses;
+        self.entries += other.entries;
+        self.bytes += other.bytes;
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -62,10 +62,8 @@ struct Log {
     text_key: HashKey,
     /// Absent where texts are not kept.
     sealers: Option<raw::Sealers>,
-    /// The clock's time, and the stream's age, when they were compared last.
-    clock: Cell<(SystemTime, Instant)>,
-    /// Time to compare again.
-    compared: Cell<Instant>,
+    /// What the machine's clock and the stream's age were when they were compared last.
+    clock: Cell<(Instant, At)>,
     started: Instant,
     /// Room to encode a record in, before anybody waits for it.
     fields: Cell<Vec<u8>>,
@@ -159,8 +157,7 @@ impl Audit {
                 text_key: HashKey::derived(config.hash_key.as_ref().unwrap_or(&config.key).expose().as_bytes()),
                 sealers: config.raw_text_keys.as_ref().map(|keys| raw::Sealers::new(keys, stream.origin())),
                 hash_key: config.hash_key.as_ref().and_then(|key| key_bytes(key.expose())).map(HashKey::new),
-                clock: Cell::new((SystemTime::now(), now)),
-                compared: Cell::new(now),
+                clock: Cell::new((now, moment(now, Instant::from_std(stream.started())))),
                 stream,
                 fields: Cell::default(),
             })
@@ -283,15 +280,22 @@ impl Log {
 
     /// The moment for a record: the machine's clock, looked at now and then.
     fn at(&self, now: Instant) -> At {
-        if now.saturating_duration_since(self.compared.get()) >= CLOCK_LIFETIME {
-            self.clock.set((SystemTime::now(), now));
-            self.compared.set(now);
+        let (then, at) = self.clock.get();
+        let since = now.saturating_duration_since(then);
+        if since >= CLOCK_LIFETIME {
+            let at = moment(now, self.started);
+            self.clock.set((now, at));
+            return at;
         }
-        let (time, then) = self.clock.get();
-        let unix = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let unix_us = (unix + now.saturating_duration_since(then)).as_micros() as u64;
-        At { unix_us, mono_us: now.saturating_duration_since(self.started).as_micros() as u64 }
+        let since_us = since.as_micros() as u64;
+        At { unix_us: at.unix_us + since_us, mono_us: at.mono_us + since_us }
     }
+}
+
+/// A moment by the machine's clock, and by the age of a stream that was opened at `started`.
+fn moment(now: Instant, started: Instant) -> At {
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    At { unix_us: unix.as_micros() as u64, mono_us: now.saturating_duration_since(started).as_micros() as u64 }
 }
 
 /// 64 hexadecimal digits.

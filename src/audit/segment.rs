@@ -34,8 +34,6 @@ pub struct Finished {
     pub first: u64,
     pub records: u64,
     pub bytes: u64,
-    /// SHA-256 of the file, in hexadecimal digits.
-    pub sha256: String,
     /// Root of the tree over all records up to its end, in base64.
     pub root: String,
     /// The perfect trees under that root (`Frontier::peaks`): where the next segment goes on.
@@ -87,11 +85,6 @@ pub(super) fn files_of(directory: &Path, extension: &str) -> io::Result<Vec<u64>
     }
     found.sort_unstable();
     Ok(found)
-}
-
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Makes the directory, for its owner only, unless it is there.
@@ -310,8 +303,7 @@ mod tests {
         }
         let peaks: Vec<String> = frontier.peaks().iter().map(Hash::to_string).collect();
         let root = frontier.root().to_string();
-        let line =
-            Finished { first: 4, records: 7, bytes: 1, sha256: String::new(), root, peaks, closed: String::new() };
+        let line = Finished { first: 4, records: 7, bytes: 1, root, peaks, closed: String::new() };
         assert_eq!(line.frontier(), Some(frontier));
         assert_eq!(Finished { records: 6, ..line.clone() }.frontier(), None);
         let mut other = line.clone();

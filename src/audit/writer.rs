@@ -8,12 +8,9 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
-
-use ring::digest::{Context, SHA256};
 
 use super::control::{Control, now};
 use super::copies::Copies;
@@ -21,7 +18,7 @@ use super::figures::Signed;
 use super::reads::Reads;
 use super::recover::{Keys, Log};
 use super::retention::Retention;
-use super::segment::{Finished, Segment, hex, records_path};
+use super::segment::{Finished, Segment};
 use super::stream::{Batch, GROUPS, Shared, Shortfall};
 use crate::chain::{Checkpoint, Note, SigningKey, leaf_hash};
 use crate::config::{self, Durability};
@@ -36,8 +33,6 @@ pub(super) struct Writer {
     batch: Batch,
     /// Of the batch, how many lines and bytes are in segments already.
     done: (usize, usize),
-    /// SHA-256 of the segment's file; `None` until a resumed one's earlier bytes are hashed.
-    digest: Option<Context>,
     /// The line of the current segment is in the manifest; only a new file is missing.
     listed: Option<Finished>,
     segment_begun: Instant,
@@ -62,10 +57,10 @@ struct Plan {
 
 /// While records come, they gather for so long before they are written, unless somebody waits for them: each time costs a
 /// wake-up and a write.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(4);
 
 /// The same where nobody ever waits.
-const GATHER_RELAXED: Duration = Duration::from_millis(5);
+const GATHER_RELAXED: Duration = Duration::from_millis(10);
 
 /// With somebody waiting, there is so long between writes: records of others are then in the same one.
 const GATHER_WANTED: Duration = Duration::from_micros(150);
@@ -93,7 +88,6 @@ impl Writer {
         };
         let age = Duration::from_micros(now().micros.saturating_sub(log.segment_begun.micros));
         let begun = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
-        let digest = (log.segment.size() == 0).then(|| Context::new(&SHA256));
         shared.counts.segments.store(log.finished.len() as u64 + 1, Ordering::Release);
         shared.counts.covered.store(log.checkpoint.map_or(0, |(size, _)| size), Ordering::Release);
         Self {
@@ -104,7 +98,6 @@ impl Writer {
             plan,
             batch: Batch::default(),
             done: (0, 0),
-            digest,
             listed: None,
             segment_begun: begun,
             checkpointed: Instant::now(),
@@ -243,9 +236,6 @@ impl Writer {
             self.log.segment.leaves.push(&leaf);
             at += line.len();
         }
-        if let Some(digest) = &mut self.digest {
-            digest.update(&self.batch.bytes[start..end]);
-        }
         self.shared.counts.bytes.fetch_add((end - start) as u64, Ordering::Relaxed);
         written?;
         if self.log.segment.unsynced_bytes() > UNSYNCED_MAX { self.sync() } else { Ok(()) }
@@ -361,36 +351,29 @@ impl Writer {
         if self.listed.is_none() {
             self.checkpoint()?;
             self.log.segment.checkpoints.sync()?;
-            let line = self.finished()?;
+            let line = self.finished();
             let text = serde_json::to_string(&line).map_err(io::Error::other)?;
             self.log.manifest.append(format!("{text}\n").as_bytes())?;
             self.listed = Some(line);
         }
         self.log.manifest.sync()?;
         self.log.segment = Segment::create(&self.log.directory, self.log.frontier.size())?;
-        self.digest = Some(Context::new(&SHA256));
         self.segment_begun = Instant::now();
         self.log.finished.extend(self.listed.take());
         self.shared.counts.segments.store(self.log.finished.len() as u64 + 1, Ordering::Release);
         Ok(())
     }
 
-    fn finished(&mut self) -> io::Result<Finished> {
+    fn finished(&self) -> Finished {
         let segment = &self.log.segment;
-        let digest = match self.digest.clone() {
-            Some(digest) => digest,
-            None => digest_of(&records_path(&self.log.directory, segment.first))?,
-        };
-        let sha256 = hex(digest.finish().as_ref());
-        Ok(Finished {
+        Finished {
             first: segment.first,
             records: segment.records,
             bytes: segment.size(),
-            sha256,
             root: self.log.frontier.root().to_string(),
             peaks: self.log.frontier.peaks().iter().map(ToString::to_string).collect(),
             closed: now().to_string(),
-        })
+        }
     }
 
     /// The log cannot be written: says so, and tries until it can be, or until the stream is closed.
@@ -445,18 +428,5 @@ impl Writer {
             self.shared.fail(&error.to_string());
         }
         self.copies.finish();
-    }
-}
-
-/// SHA-256 over a file as it is, to be gone on with.
-fn digest_of(path: &Path) -> io::Result<Context> {
-    let mut file = std::fs::File::open(path)?;
-    let mut context = Context::new(&SHA256);
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match io::Read::read(&mut file, &mut buffer)? {
-            0 => return Ok(context),
-            count => context.update(&buffer[..count]),
-        }
     }
 }

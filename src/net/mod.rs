@@ -10,5 +10,5 @@ pub mod tls;
 
 pub use inbound::Inbound;
 pub use listen::{Listener, bind_tcp, bind_unix};
-pub use stream::{Peer, StdStream, Stream};
+pub use stream::{Peer, Received, StdStream, Stream};
 pub use tls::{TlsInfo, TlsStream};

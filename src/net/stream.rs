@@ -4,10 +4,10 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::tls::{TlsInfo, TlsStream};
@@ -132,6 +132,50 @@ impl Stream {
         }
     }
 
+    /// Reads once, and says whether that was all there is for now: then `cx` is woken when there is more.
+    ///
+    /// What `AsyncRead` tells in two calls: the second one only asks the runtime again, and that costs as much as a small read.
+    pub fn poll_receive(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<Received>> {
+        let (tried, is_all) = match self {
+            Stream::Tcp(tcp) => {
+                let tried = tcp.try_read(room);
+                let clear = || tcp.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+                let is_all = is_partial(&tried, room) && clear().is_err() && tcp.poll_read_ready(cx).is_pending();
+                (tried, is_all)
+            }
+            Stream::Unix(unix) => {
+                let tried = unix.try_read(room);
+                let clear = || unix.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+                let is_all = is_partial(&tried, room) && clear().is_err() && unix.poll_read_ready(cx).is_pending();
+                (tried, is_all)
+            }
+            Stream::Tls(_) | Stream::Memory(_) => (Err(io::ErrorKind::WouldBlock.into()), false),
+        };
+        match tried {
+            Ok(count) => Poll::Ready(Ok(Received { count, is_all })),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let mut buffer = ReadBuf::new(room);
+                let read = ready!(Pin::new(self).poll_read(cx, &mut buffer));
+                Poll::Ready(read.map(|()| Received { count: buffer.filled().len(), is_all: false }))
+            }
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    /// Writes once; `cx` is woken where nothing can be written now.
+    pub fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        // Most writes find room: then the runtime need not be asked to remember who waits.
+        let tried = match self {
+            Stream::Tcp(tcp) => tcp.try_write(bytes),
+            Stream::Unix(unix) => unix.try_write(bytes),
+            Stream::Tls(_) | Stream::Memory(_) => Err(io::ErrorKind::WouldBlock.into()),
+        };
+        match tried {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Pin::new(self).poll_write(cx, bytes),
+            done => Poll::Ready(done),
+        }
+    }
+
     /// Sends small packets at once. A no-op where there is nothing to set.
     pub fn set_nodelay(&self) -> io::Result<()> {
         match self {
@@ -178,6 +222,21 @@ impl Stream {
             StdStream::Unix(unix) => UnixStream::from_std(unix).map(Stream::Unix),
         }
     }
+}
+
+/// What came in one read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    /// Bytes; none: the end.
+    pub count: usize,
+    /// There is no more for now, and whoever asked is woken when there is.
+    pub is_all: bool,
+}
+
+/// The socket had less than there was room for: on Linux, whose events are edges, it has nothing left before the next one. (So
+/// does the runtime itself see it.)
+fn is_partial(read: &io::Result<usize>, room: &[u8]) -> bool {
+    matches!(read, Ok(count) if (1..room.len()).contains(count))
 }
 
 /// A peek that finds neither bytes nor an end.

@@ -59,13 +59,12 @@ impl Seat {
         }
         loop {
             let mut backend = self.pick(settings)?;
-            let now = Instant::now();
-            if !is_alive(&mut backend, now) {
+            if !is_alive(&mut backend, Instant::now()) {
                 pool.close(backend, BackendClose::Unquiet);
                 continue;
             }
-            let closes = pool.should_close(&backend, &pool.terms.borrow(), now);
-            if let Some(reason) = closes {
+            // Of the idle ones those that are too old are closed by the clock.
+            if let Some(reason) = pool.has_no_use_for(&backend) {
                 pool.close(backend, reason);
                 continue;
             }

@@ -276,13 +276,14 @@ impl Pool {
     }
 
     fn should_close(&self, backend: &Backend, terms: &Terms, now: Instant) -> Option<BackendClose> {
-        if let Some(reason) = backend.close_after {
-            return Some(reason);
-        }
-        if self.retired.get() || self.budget.is_exceeded() || self.database_budget.is_exceeded() {
-            return Some(BackendClose::Retired);
-        }
-        self.is_old(backend, terms, now).then_some(BackendClose::Lifetime)
+        let of_age = || self.is_old(backend, terms, now).then_some(BackendClose::Lifetime);
+        self.has_no_use_for(backend).or_else(of_age)
+    }
+
+    /// Why this backend is closed whatever its age.
+    fn has_no_use_for(&self, backend: &Backend) -> Option<BackendClose> {
+        let exceeds = || self.retired.get() || self.budget.is_exceeded() || self.database_budget.is_exceeded();
+        backend.close_after.or_else(|| exceeds().then_some(BackendClose::Retired))
     }
 
     fn is_old(&self, backend: &Backend, terms: &Terms, now: Instant) -> bool {

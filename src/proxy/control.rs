@@ -166,6 +166,7 @@ impl Control for Proxy {
 
 fn merge(snapshot: &mut Snapshot, part: Part) {
     snapshot.paused |= part.paused;
+    snapshot.analyses.add(&part.analyses);
     snapshot.clients.extend(part.clients);
     snapshot.backends.extend(part.backends);
     for pool in part.pools {

@@ -16,16 +16,17 @@ use tokio::task::spawn_local;
 use tokio::time::MissedTickBehavior;
 
 use super::Proxy;
-use super::clients::{Connection, KeyOf, TooMany};
+use super::clients::{Admission, Connection, IssuedKey, KeyOf, TooMany};
 use crate::admin::console::{self, Access};
 use crate::audit::Audit;
 use crate::auth::{self, LoggedIn, LoginError, Outcome};
-use crate::config::{Account, Config};
+use crate::config::{self, Account, Config};
 use crate::fault::{Fault, Report, Severity, SqlState};
-use crate::metrics::{BackendInfo, ClientInfo, LimitKind, PoolInfo, TenantInfo};
+use crate::metrics::{AnalysisCounters, BackendInfo, ClientInfo, LimitKind, PoolInfo, TenantInfo};
 use crate::net::{Listener, Peer, Stream};
 use crate::people::People;
 use crate::pool::connect::Connector;
+use crate::pool::tenants::TenantConnection;
 use crate::pool::{PeerMessage, Pools, Shared};
 use crate::record::{self, LoginFailed, Person, Who};
 use crate::session::Session;
@@ -105,6 +106,7 @@ pub(super) struct Part {
     pub tenants: Vec<TenantInfo>,
     pub closes: Vec<(&'static str, u64)>,
     pub refusals: Vec<(&'static str, u64)>,
+    pub analyses: AnalysisCounters,
     pub paused: bool,
 }
 
@@ -207,7 +209,7 @@ impl Worker {
                 if *logged_in.database == *self.proxy.config().admin.database {
                     Box::pin(self.console(*logged_in)).await;
                 } else {
-                    self.session(*logged_in, log.connections, log.disconnections).await;
+                    return self.session(*logged_in, connection, &log).await;
                 }
             }
             Outcome::Cancel(key, stream) => self.cancel(key, stream, peer).await,
@@ -251,7 +253,8 @@ impl Worker {
         self.context.audit.is_on().then(|| Arc::new(Who::new(&person)))
     }
 
-    async fn session(self: Rc<Self>, mut logged_in: LoggedIn, log_login: bool, log_end: bool) {
+    /// Begins a session. It lives in a task of its own, which has nothing of the login's.
+    async fn session(self: Rc<Self>, mut logged_in: LoggedIn, place: Connection, log: &config::Log) {
         let config = self.proxy.config();
         let user = logged_in.user.clone();
         let admission = self.proxy.clients.admit(&user.name, config.server.clients_max, user.clients_max);
@@ -290,7 +293,7 @@ impl Worker {
             connected_at_us: now_us(),
             secret: issued.key.secret.clone(),
         });
-        if log_login {
+        if log.connections {
             tracing::info!(
                 session = handle.id, user = %user.name, database = %account.database.name,
                 tenant = handle.tenant.as_ref().map_or("", |tenant| &*tenant.name), peer = %handle.address,
@@ -303,7 +306,7 @@ impl Worker {
             self.context.audit.note(|out, at| record::login(out, at, who));
         }
         let slot = self.context.sessions.borrow_mut().insert(handle.clone());
-        let _registered = Registered { context: self.context.clone(), slot };
+        let registered = Registered { context: self.context.clone(), slot };
         // From here on the session is told of changes; one may have come during the login.
         let Some(account) = self.context.rules().account_again(&account) else {
             self.context.count_close("retired");
@@ -315,24 +318,33 @@ impl Worker {
         let started =
             Session::start(self.context.clone(), handle.clone(), logged_in, account, &issued.key, who.clone());
         let started = Box::pin(started).await;
-        let label = match started {
-            Ok(session) => session.run().await.label(),
+        let log_end = log.disconnections;
+        let _places = (connection, admission, place);
+        let ending = Ending { handle, who, log_end, _places, _issued: issued, _registered: registered };
+        match started {
+            Ok(session) => drop(spawn_local(self.live(session, ending))),
             Err((stream, out)) => {
                 finish(stream, out).await;
-                "not_started"
+                self.ended("not_started", &ending);
             }
-        };
+        }
+    }
+
+    async fn live(self: Rc<Self>, session: Session, ending: Ending) {
+        let reason = session.run().await;
+        self.ended(reason.label(), &ending);
+    }
+
+    fn ended(&self, label: &'static str, ending: &Ending) {
+        let Ending { handle, who, log_end, .. } = ending;
         self.context.count_close(label);
-        if let Some(who) = &who {
+        if let Some(who) = who {
             let messages = handle.recorded.get();
             self.context.audit.note(|out, at| record::disconnect(out, at, who, label, messages));
         }
-        if log_end {
+        if *log_end {
             tracing::info!(session = handle.id, reason = label, "client disconnected");
         }
-        drop(connection);
-        drop(admission);
-        drop(issued);
     }
 
     async fn console(&self, logged_in: LoggedIn) {
@@ -469,6 +481,7 @@ impl Worker {
             tenants: self.context.pools.tenants_info(),
             closes,
             refusals: self.context.refusals.borrow().iter().map(|(&rule, &count)| (rule, count)).collect(),
+            analyses: self.context.analyses.borrow().counters(),
             paused: self.context.pools.is_paused(),
         }
     }
@@ -482,6 +495,17 @@ fn take_reason(settings: &mut Vec<(Arc<str>, Arc<str>)>) -> Option<Arc<str>> {
     let reason = settings.iter().rev().find(|(name, _)| **name == *REASON).map(|(_, value)| value.clone());
     settings.retain(|(name, _)| **name != *REASON);
     reason
+}
+
+/// What a session's end is told with, and what it gives back.
+struct Ending {
+    handle: Rc<Handle>,
+    who: Option<Arc<Who>>,
+    /// It is logged.
+    log_end: bool,
+    _places: (Option<TenantConnection>, Admission, Connection),
+    _issued: IssuedKey,
+    _registered: Registered,
 }
 
 /// A session's entry in the worker's list.

@@ -89,23 +89,43 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 /// Appends lower-case hexadecimal digits in quotes.
 pub fn put_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
-    for byte in bytes {
-        out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    for piece in bytes.chunks(16) {
+        let mut digits = [0; 32];
+        for (digits, byte) in digits.chunks_exact_mut(2).zip(piece) {
+            digits[0] = HEX[usize::from(byte >> 4)];
+            digits[1] = HEX[usize::from(byte & 15)];
+        }
+        out.extend_from_slice(&digits[..piece.len() * 2]);
     }
     out.push(b'"');
 }
+
+/// Numbers below a hundred, in two digits.
+pub(super) const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut value = 0;
+    while value < 100 {
+        pairs[value] = [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8];
+        value += 1;
+    }
+    pairs
+};
 
 /// Appends decimal digits.
 pub fn put_number(out: &mut Vec<u8>, mut value: u64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
-    loop {
+    while value >= 100 {
+        at -= 2;
+        digits[at..at + 2].copy_from_slice(&PAIRS[(value % 100) as usize]);
+        value /= 100;
+    }
+    if value >= 10 {
+        at -= 2;
+        digits[at..at + 2].copy_from_slice(&PAIRS[value as usize]);
+    } else {
         at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
+        digits[at] = b'0' + value as u8;
     }
     out.extend_from_slice(&digits[at..]);
 }
@@ -154,4 +174,30 @@ fn needs_escape(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(char, '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_written_in_two_digits_each() {
+        for length in [0, 1, 15, 16, 17, 40] {
+            let bytes: Vec<u8> = (0..length).map(|at: u8| at.wrapping_mul(7)).collect();
+            let mut out = Vec::new();
+            put_hex(&mut out, &bytes);
+            let expected: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(String::from_utf8_lossy(&out), format!("\"{expected}\""));
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_as_they_are_printed() {
+        let edges = (0..20).map(|power| 10_u64.pow(power)).flat_map(|edge| [edge - 1, edge, edge + 1]);
+        for value in edges.chain([0, 42, 99, 100, 101, 12_345_678_901, u64::MAX]) {
+            let mut out = b"x".to_vec();
+            put_number(&mut out, value);
+            assert_eq!(String::from_utf8_lossy(&out), format!("x{value}"));
+        }
+    }
 }

@@ -32,7 +32,7 @@ pub use raw::{Kept, LeftOut, RawText, Sealed};
 pub use scrub::scrub;
 pub use statement::{Answer, Forwarded, Message, Outcome, Refused, Verdict, outcome, refused, statement};
 pub use time::At;
-pub use who::{Person, Who};
+pub use who::{Node, Person, Who};
 pub use words::Words;
 
 /// Version of the records' schema: the field `v`.

@@ -7,7 +7,7 @@ use super::json::Json;
 use super::parameters::{Parameters, TextMark};
 use super::raw::Kept;
 use super::scrub::{DIGITS_MIN, scrub};
-use super::{At, VERSION, Who, Words};
+use super::{At, Node, VERSION, Who, Words};
 
 /// A message of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,16 +36,17 @@ impl Message {
         }
     }
 
-    pub fn label(self) -> &'static str {
+    /// Its member of a record.
+    fn member(self) -> &'static [u8] {
         match self {
-            Self::Query => "query",
-            Self::Parse => "parse",
-            Self::Bind => "bind",
-            Self::Describe => "describe",
-            Self::Execute => "execute",
-            Self::Close => "close",
-            Self::FunctionCall => "function_call",
-            Self::Other => "other",
+            Self::Query => b"\"message\":\"query\",",
+            Self::Parse => b"\"message\":\"parse\",",
+            Self::Bind => b"\"message\":\"bind\",",
+            Self::Describe => b"\"message\":\"describe\",",
+            Self::Execute => b"\"message\":\"execute\",",
+            Self::Close => b"\"message\":\"close\",",
+            Self::FunctionCall => b"\"message\":\"function_call\",",
+            Self::Other => b"\"message\":\"other\",",
         }
     }
 }
@@ -58,6 +59,15 @@ pub enum Verdict {
     Rewrite,
 }
 
+impl Verdict {
+    fn member(self) -> &'static [u8] {
+        match self {
+            Self::Allow => b"\"verdict\":\"allow\",",
+            Self::Rewrite => b"\"verdict\":\"rewrite\",",
+        }
+    }
+}
+
 /// A message about to be forwarded.
 #[derive(Debug)]
 pub struct Forwarded<'a> {
@@ -68,7 +78,7 @@ pub struct Forwarded<'a> {
     /// Generation of the rules that let it through.
     pub policy: u64,
     /// The server's node, and its process id for the backend.
-    pub node: &'a str,
+    pub node: &'a Node,
     pub backend: i64,
     /// What the statement says; absent where that is not known: a portal that SQL opened.
     pub words: Option<&'a Words>,
@@ -85,10 +95,10 @@ pub fn statement(out: &mut Vec<u8>, at: At, who: &Who, it: &Forwarded<'_>) {
     let mut json = Json::new(out);
     json.members(who.all())
         .number("n", it.n)
-        .text("message", it.message.label())
-        .text("verdict", if it.verdict == Verdict::Allow { "allow" } else { "rewrite" })
+        .members(it.message.member())
+        .members(it.verdict.member())
         .number("policy", it.policy)
-        .text("node", it.node)
+        .members(it.node.member())
         .number("backend", it.backend.unsigned_abs());
     if let Some(words) = it.words {
         json.members(words.members());
@@ -230,7 +240,7 @@ pub fn refused(out: &mut Vec<u8>, at: At, who: &Who, it: &Refused<'_>) {
     let mut json = Json::new(out);
     json.members(who.all())
         .number("n", it.n)
-        .text("message", it.message.label())
+        .members(it.message.member())
         .text("verdict", "refuse")
         .number("policy", it.policy)
         .text_if("rule", it.rule.unwrap_or_default())
@@ -253,9 +263,13 @@ fn sqlstate_text(sqlstate: &[u8; 5]) -> &str {
     std::str::from_utf8(sqlstate).ok().filter(|_| is_code).unwrap_or("?????")
 }
 
-/// What every record begins with, behind its sequence number.
+const HEAD: &[u8] = b"\"v\":1,\"kind\":\"";
+const _: () = assert!(VERSION == 1, "HEAD says so");
+
+/// What every record begins with, behind its sequence number. `kind` must need no escape.
 pub(super) fn head(out: &mut Vec<u8>, kind: &str, at: At) {
-    let mut json = Json::new(out);
-    json.number("v", u64::from(VERSION)).text("kind", kind);
+    out.extend_from_slice(HEAD);
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(b"\",");
     at.put(out);
 }

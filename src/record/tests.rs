@@ -1,5 +1,7 @@
 //! Records are one line, and say what they were given; what must not be in them is not.
 
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -98,13 +100,15 @@ fn query(text: &[u8]) -> Value {
     read(|out| statement(out, AT, &who(), &of_text(text, Some(&words))))
 }
 
+static NODE: LazyLock<Node> = LazyLock::new(|| Node::new("db1:5432"));
+
 fn of_text<'a>(text: &'a [u8], words: Option<&'a Words>) -> Forwarded<'a> {
     Forwarded {
         n: 3,
         message: Message::Query,
         verdict: Verdict::Allow,
         policy: 2,
-        node: "db1:5432",
+        node: &NODE,
         backend: 4711,
         words,
         text: Some(HashKey::new([9; 32]).mark(text)),

@@ -1,5 +1,7 @@
 //! When: UTC for people, a monotonic count for order.
 
+use super::json::{PAIRS, put_number};
+
 /// A moment, as the caller's clocks have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct At {
@@ -15,7 +17,7 @@ impl At {
         out.extend_from_slice(b"\"time\":\"");
         put_time(out, self.unix_us);
         out.extend_from_slice(b"\",\"mono\":");
-        super::json::put_number(out, self.mono_us);
+        put_number(out, self.mono_us);
         out.push(b',');
     }
 }
@@ -38,8 +40,7 @@ fn put_time(out: &mut Vec<u8>, unix_us: u64) {
         (22, micros / 100),
         (24, micros),
     ] {
-        text[at] += (pair / 10 % 10) as u8;
-        text[at + 1] += (pair % 10) as u8;
+        text[at..at + 2].copy_from_slice(&PAIRS[(pair % 100) as usize]);
     }
     out.extend_from_slice(&text);
 }

@@ -68,3 +68,21 @@ impl Who {
 pub(super) fn chosen(text: &str) -> String {
     scrub_to(text, CHOSEN_MAX)
 }
+
+/// The server's node that a session's statements go to, encoded once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node(Box<[u8]>);
+
+impl Node {
+    /// `address`: host and port, or a socket's path.
+    pub fn new(address: &str) -> Self {
+        let mut member = Vec::new();
+        Json::new(&mut member).text("node", address);
+        Self(member.into())
+    }
+
+    /// The member, with a comma behind it.
+    pub(super) fn member(&self) -> &[u8] {
+        &self.0
+    }
+}

@@ -13,7 +13,7 @@ use super::statements::Statement;
 use crate::audit::{Audit, NotWritable, Recorded, Ticket};
 use crate::config::OnFailure;
 use crate::fault::SqlState;
-use crate::record::{self, Answer, Forwarded, Outcome, Parameters, TextMark, Verdict, Who, Words};
+use crate::record::{self, Answer, Forwarded, Node, Outcome, Parameters, TextMark, Verdict, Who, Words};
 use crate::sql::{Analysis, Spans};
 use crate::wire::frame::{self, ErrorFields, HEADER, Parse, Target};
 
@@ -25,7 +25,7 @@ const HELD_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Trail {
     who: Arc<Who>,
-    node: Arc<str>,
+    node: Node,
     /// Of the answer under way.
     answer: Answer,
     /// The record that must be settled before the client gets another byte.
@@ -37,7 +37,7 @@ pub(super) struct Trail {
 }
 
 impl Trail {
-    pub fn new(who: Arc<Who>, node: Arc<str>) -> Self {
+    pub fn new(who: Arc<Who>, node: Node) -> Self {
         Self { who, node, answer: Answer::default(), held: None, unrecorded: false, rule: None, refused: None }
     }
 

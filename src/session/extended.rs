@@ -97,6 +97,8 @@ impl Session {
         }
         let ticket = match self.open_parse(asked, &parse, &statement) {
             Ok(ticket) => ticket,
+            // The log has failed since it was looked at, and nothing was sent: the message waits like one that comes now.
+            Err(_) if self.waits_for_audit(b'P') => return Ok(Step::Event(Event::NeedAudit)),
             Err(error) => return Ok(self.refuse_extended(&error, assembly)),
         };
         self.be_busy();
@@ -291,6 +293,7 @@ impl Session {
         let intent = Intent::Bind { statement: statement.as_deref(), values };
         let ticket = match self.open_ticket_of_part(&intent) {
             Ok(ticket) => ticket,
+            Err(_) if self.waits_for_audit(b'B') => return Ok(Step::Event(Event::NeedAudit)),
             Err(error) => return Ok(discard_rest(self.refuse_extended(&error, assembly), message)),
         };
         self.be_busy();
@@ -357,6 +360,7 @@ impl Session {
         }
         let ticket = match self.open_describe(&target) {
             Ok(ticket) => ticket,
+            Err(_) if self.waits_for_audit(b'D') => return Ok(Step::Event(Event::NeedAudit)),
             Err(error) => return Ok(self.refuse_extended(&error, assembly)),
         };
         self.be_busy();
@@ -430,6 +434,7 @@ impl Session {
             if status != Some(TxStatus::Failed) {
                 let ticket = match self.open_ticket(&Intent::Execute { statement: Some(statement) }) {
                     Ok(ticket) => ticket,
+                    Err(_) if self.waits_for_audit(b'E') => return Ok(Step::Event(Event::NeedAudit)),
                     Err(error) => return Ok(self.refuse_extended(&error, assembly)),
                 };
                 let copy = CopyIn { copy, admitted, ticket, way: Way::Execute, request: message.header.total() };
@@ -451,6 +456,7 @@ impl Session {
         }
         let ticket = match self.open_ticket(&Intent::Execute { statement: statement.as_deref() }) {
             Ok(ticket) => ticket,
+            Err(_) if effectful.is_none() && self.waits_for_audit(b'E') => return Ok(Step::Event(Event::NeedAudit)),
             Err(error) => return Ok(self.refuse_extended(&error, assembly)),
         };
         self.be_busy();
@@ -540,6 +546,7 @@ impl Session {
         }
         let ticket = match self.open_parse(asked, parse, statement) {
             Ok(ticket) => ticket,
+            Err(_) if self.waits_for_audit(b'P') => return Step::Event(Event::NeedAudit),
             Err(error) => return self.refuse_extended(&error, assembly),
         };
         self.be_busy();

@@ -242,6 +242,7 @@ impl Session {
         self.handle.enter(ClientState::Active, self.context.now.get());
         self.began_at = Some(self.context.now.get());
         self.bound = Some(bound);
+        self.from_server.doubt();
     }
 
     pub(super) fn be_busy(&mut self) {
@@ -314,6 +315,7 @@ impl Session {
                     Intent::Query { text: asked_text, analysis: &asked, forwarded: asked_text, rewritten: true };
                 let ticket = match self.open_ticket(&intent) {
                     Ok(ticket) => ticket,
+                    Err(_) if self.waits_for_audit(b'Q') => return Ok(Step::Event(Event::NeedAudit)),
                     Err(error) => return Ok(self.refuse_query(&error, assembly)),
                 };
                 let copy = CopyIn { copy, admitted, ticket, way: Way::Query, request: message.header.total() };

@@ -161,11 +161,14 @@ impl Handle {
         Some(first)
     }
 
-    pub(super) fn listen(&self, waker: &Waker) {
+    /// Says whom signals wake. Returns whether that is another one than before.
+    pub(super) fn listen(&self, waker: &Waker) -> bool {
         let mut known = self.waker.borrow_mut();
-        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+        let is_new = !known.as_ref().is_some_and(|known| known.will_wake(waker));
+        if is_new {
             *known = Some(waker.clone());
         }
+        is_new
     }
 
     pub(super) fn enter(&self, state: ClientState, now: Instant) {

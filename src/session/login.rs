@@ -10,6 +10,7 @@ use super::auditing::Trail;
 use super::context::{APPLICATION_NAME, Context, Greeting};
 use super::errors::{ContextRefused, QUOTING, QuotingOff, WallReport};
 use super::handle::Handle;
+use super::readable::Readable;
 use super::sealing::Sealing;
 use super::steps::seat_for;
 use super::{Client, Flow, Pass, Portals, Session, Told, encode_as};
@@ -18,7 +19,7 @@ use crate::config::Account;
 use crate::fault::{Report, Severity};
 use crate::net::Stream;
 use crate::pool::{BindError, LeaseError, Seat};
-use crate::record::Who;
+use crate::record::{Node, Who};
 use crate::reply::ReplyQueue;
 use crate::route::route;
 use crate::settings::Settings;
@@ -57,8 +58,8 @@ impl Session {
             return Err((stream, out));
         }
         let place = rules.topology.place(&account.database, route(None, TxStatus::Idle));
-        let node = place.map_or_else(|| "".into(), |place| place.node.address.to_string().into());
-        let trail = who.map(|who| Box::new(Trail::new(who, node)));
+        let node = || Node::new(&place.as_ref().map_or_else(String::new, |place| place.node.address.to_string()));
+        let trail = who.map(|who| Box::new(Trail::new(who, node())));
         let subject = rules.policy.subject_of(&account);
         let refused =
             settings.iter().find_map(|(name, value)| rules.policy.allows_setting(&subject, name, value).err());
@@ -118,6 +119,8 @@ impl Session {
             meter: None,
             paid: false,
             draining: false,
+            from_client: Readable::default(),
+            from_server: Readable::default(),
             seen_unread: 0,
             analysed: None,
             trail,

@@ -5,7 +5,7 @@
 //!
 //! - `frontend`, `extended`, `refuse`: what becomes of each message of the client,
 //! - `backend`: what becomes of each message of the server,
-//! - `relay`: moving bytes, both ways at once,
+//! - `relay`, `readable`: moving bytes, both ways at once,
 //! - `steps`: what has to wait,
 //! - `limits`: what a tenant may use,
 //! - `sealing`: whom a transaction on a standby is for,
@@ -33,6 +33,7 @@ mod frontend;
 pub mod handle;
 pub mod limits;
 pub mod login;
+mod readable;
 mod refuse;
 mod relay;
 mod rewriting;
@@ -64,6 +65,7 @@ use context::{APPLICATION_NAME, Context, Rules};
 use effects::{Pins, Touched};
 use handle::Handle;
 use limits::Meter;
+use readable::Readable;
 use sealing::Sealing;
 use statements::{Changes, Named, Statement};
 pub use steps::CancelGuard;
@@ -112,6 +114,8 @@ pub struct Session {
     /// The client's next message has been counted against its tenant's rate.
     paid: bool,
     draining: bool,
+    from_client: Readable,
+    from_server: Readable,
     /// Of `client.unread`, what was looked at and could not be dealt with yet.
     seen_unread: usize,
     /// The end of a transaction is still to be settled.

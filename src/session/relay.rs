@@ -3,20 +3,25 @@
 //! One read into the worker's buffer, one walk over it, one write. What a socket does not take is kept by its connection,
 //! and the other side is not read until it is gone: that is all the backpressure there is.
 
+use std::io;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncWrite;
 
 use super::assembly::Assembly;
 use super::handle::Signal;
+use super::readable::Readable;
 use super::{CloseReason, Event, Flow, LastWords, Session};
-use crate::net::Stream;
+use crate::net::{Received, Stream};
 use crate::wire::frame::Header;
 
 /// Bytes read ahead from a client whose next message has to wait.
 pub(super) const READ_AHEAD_MAX: usize = 64 << 10;
+
+/// Reads, of each side, before other sessions have their turn.
+const ROUNDS_MAX: usize = 32;
 
 /// What became of a read.
 enum Read {
@@ -28,7 +33,9 @@ enum Read {
 impl Session {
     /// Relays until something has to wait.
     pub(super) fn poll_relay(&mut self, cx: &mut TaskContext<'_>) -> Poll<Event> {
-        self.handle.listen(cx.waker());
+        if self.handle.listen(cx.waker()) {
+            self.doubt_readable();
+        }
         while let Some(signal) = self.handle.take_signal() {
             if let Some(event) = self.obey(signal) {
                 return Poll::Ready(event);
@@ -40,7 +47,7 @@ impl Session {
         let context = self.context.clone();
         let mut scratch = context.scratch.borrow_mut();
         let mut out = context.out.borrow_mut();
-        loop {
+        for _ in 0..ROUNDS_MAX {
             let mut moved = false;
             if let Some(event) = self.push_unsent(cx) {
                 return Poll::Ready(event);
@@ -64,7 +71,7 @@ impl Session {
                         return Poll::Ready(event);
                     }
                 } else {
-                    match read(&mut self.client.stream, cx, &mut scratch) {
+                    match self.read_client(cx, &mut scratch) {
                         Read::Bytes(count) => {
                             moved = true;
                             if let Some(event) = self.on_fresh_client_bytes(cx, &scratch[..count], &mut out) {
@@ -78,7 +85,7 @@ impl Session {
             } else if matches!(self.flow, Flow::Before | Flow::After(_)) && self.client.unread.len() < READ_AHEAD_MAX {
                 // Nothing is dealt with now, but a client that leaves is noticed. What it sent before it left is dealt
                 // with in its turn.
-                match read(&mut self.client.stream, cx, &mut scratch) {
+                match self.read_client(cx, &mut scratch) {
                     Read::Bytes(count) => {
                         moved = true;
                         self.client.unread.extend_from_slice(&scratch[..count]);
@@ -93,6 +100,9 @@ impl Session {
                 return Poll::Pending;
             }
         }
+        // The others have their turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// The client's next message may be looked at, and what it leads to may be sent.
@@ -135,9 +145,22 @@ impl Session {
 
     fn read_server(&mut self, cx: &mut TaskContext<'_>, scratch: &mut [u8]) -> Read {
         match &mut self.bound {
-            Some(bound) => read(&mut bound.stream, cx, scratch),
-            None => Read::Nothing,
+            Some(bound) if self.from_server.may_be() => read(&mut bound.stream, &mut self.from_server, cx, scratch),
+            Some(_) | None => Read::Nothing,
         }
+    }
+
+    fn read_client(&mut self, cx: &mut TaskContext<'_>, scratch: &mut [u8]) -> Read {
+        if !self.from_client.may_be() {
+            return Read::Nothing;
+        }
+        read(&mut self.client.stream, &mut self.from_client, cx, scratch)
+    }
+
+    /// Something else than the relay may have read from the sockets.
+    pub(super) fn doubt_readable(&self) {
+        self.from_client.doubt();
+        self.from_server.doubt();
     }
 
     /// Tries again to send what a socket did not take.
@@ -280,12 +303,12 @@ impl Session {
     }
 }
 
-fn read(stream: &mut Stream, cx: &mut TaskContext<'_>, scratch: &mut [u8]) -> Read {
-    let mut buffer = ReadBuf::new(scratch);
-    match Pin::new(stream).poll_read(cx, &mut buffer) {
+fn read(stream: &mut Stream, readable: &mut Readable, cx: &TaskContext<'_>, scratch: &mut [u8]) -> Read {
+    let is_all = |read: &io::Result<Received>| read.as_ref().is_ok_and(|read| read.is_all);
+    match readable.poll(cx.waker(), |cx| stream.poll_receive(cx, scratch), is_all) {
         Poll::Pending => Read::Nothing,
-        Poll::Ready(Ok(())) if !buffer.filled().is_empty() => Read::Bytes(buffer.filled().len()),
-        Poll::Ready(Ok(()) | Err(_)) => Read::End,
+        Poll::Ready(Ok(Received { count: 0, .. }) | Err(_)) => Read::End,
+        Poll::Ready(Ok(Received { count, .. })) => Read::Bytes(count),
     }
 }
 
@@ -293,7 +316,7 @@ fn read(stream: &mut Stream, cx: &mut TaskContext<'_>, scratch: &mut [u8]) -> Re
 fn send(stream: &mut Stream, cx: &mut TaskContext<'_>, mut bytes: &[u8], unsent: &mut BytesMut) -> Result<(), ()> {
     if unsent.is_empty() {
         while !bytes.is_empty() {
-            match Pin::new(&mut *stream).poll_write(cx, bytes) {
+            match stream.poll_send(cx, bytes) {
                 Poll::Ready(Ok(0) | Err(_)) => return Err(()),
                 Poll::Ready(Ok(count)) => bytes = &bytes[count..],
                 Poll::Pending => break,
@@ -309,7 +332,7 @@ fn send(stream: &mut Stream, cx: &mut TaskContext<'_>, mut bytes: &[u8], unsent:
 
 fn push(stream: &mut Stream, cx: &mut TaskContext<'_>, unsent: &mut BytesMut) -> Result<(), ()> {
     while !unsent.is_empty() {
-        match Pin::new(&mut *stream).poll_write(cx, unsent) {
+        match stream.poll_send(cx, unsent) {
             Poll::Ready(Ok(0) | Err(_)) => return Err(()),
             Poll::Ready(Ok(count)) => unsent.advance(count),
             Poll::Pending => return Ok(()),

@@ -64,6 +64,7 @@ impl Session {
                 break reason;
             }
             self.seen_unread = 0;
+            self.doubt_readable();
         };
         Box::pin(self.end(reason.clone())).await;
         reason

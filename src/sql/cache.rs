@@ -5,7 +5,6 @@
 //! change no session state and name no object by a literal. Both tables are bounded in entries and in bytes.
 
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::clock::{Clock, Limits};
@@ -27,8 +26,6 @@ pub struct Analyses {
 pub struct SharedAnalyses {
     hasher: foldhash::fast::RandomState,
     parts: Vec<Mutex<Part>>,
-    hits: AtomicU64,
-    misses: AtomicU64,
 }
 
 struct Part {
@@ -68,7 +65,6 @@ impl Analyses {
     #[inline(never)]
     fn parse(&mut self, text: &[u8]) -> Analysis {
         self.misses += 1;
-        self.shared.misses.fetch_add(1, Ordering::Relaxed);
         grammar::read(text)
     }
 
@@ -93,7 +89,6 @@ impl Analyses {
     /// Takes over what was read elsewhere.
     pub fn keep(&mut self, text: &[u8], analysis: Analysis) -> Arc<Analysis> {
         self.misses += 1;
-        self.shared.misses.fetch_add(1, Ordering::Relaxed);
         match self.find_new(self.shared.hash(text), text) {
             Ok(known) => known,
             Err(keys) => self.keep_new(text, &keys, analysis),
@@ -161,18 +156,12 @@ impl SharedAnalyses {
         Self {
             hasher: foldhash::fast::RandomState::default(),
             parts: std::iter::repeat_with(part).take(PARTS).collect(),
-            hits: AtomicU64::new(0),
-            misses: AtomicU64::new(0),
         }
     }
 
-    /// Hits are texts that one worker took over from another; misses were parsed; entries and bytes are this table's.
+    /// Entries and bytes of this table; hits and misses are counted by the workers.
     pub fn counters(&self) -> AnalysisCounters {
-        let mut counters = AnalysisCounters {
-            hits: self.hits.load(Ordering::Relaxed),
-            misses: self.misses.load(Ordering::Relaxed),
-            ..AnalysisCounters::default()
-        };
+        let mut counters = AnalysisCounters::default();
         for part in &self.parts {
             let part = lock(part);
             counters.entries += (part.texts.len() + part.shapes.len()) as u64;
@@ -195,13 +184,11 @@ impl SharedAnalyses {
 
     fn text(&self, hash: u64, text: &[u8]) -> Option<Analysis> {
         let found = self.part(hash).texts.get(hash, text).map(Arc::clone)?;
-        self.hits.fetch_add(1, Ordering::Relaxed);
         Some(Analysis::clone(&found))
     }
 
     fn shape(&self, hash: u64, shape: &[u8]) -> Option<Analysis> {
         let found = self.part(hash).shapes.get(hash, shape).map(Arc::clone)?;
-        self.hits.fetch_add(1, Ordering::Relaxed);
         Some(Analysis::clone(&found))
     }
 }

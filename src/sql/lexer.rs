@@ -5,6 +5,8 @@
 //! last. Escapes inside `E''` and `U&''` are not checked, so a token here may still be an error there, never the reverse.
 //! Rules: <https://www.postgresql.org/docs/18/sql-syntax-lexical.html>; the tests compare with the scanner itself.
 
+use memchr::{memchr, memchr2};
+
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TokenKind {
@@ -80,6 +82,14 @@ impl<'a> Lexer<'a> {
         self.rescans
     }
 
+    /// The token that begins at `at`, where one does that was not read yet.
+    pub(super) fn token_at(&mut self, at: usize) -> Token {
+        self.at = at;
+        let (kind, end) = self.kind();
+        self.at = end;
+        Token { kind, start: at, end }
+    }
+
     fn byte(&self, at: usize) -> u8 {
         // NUL stands for the end: it belongs to no token, so a real one ends a token too.
         self.text.get(at).copied().unwrap_or(0)
@@ -90,7 +100,7 @@ impl<'a> Lexer<'a> {
         let first = self.byte(at);
         let next = self.byte(at + 1);
         match first {
-            b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => (TokenKind::Space, self.run(at + 1, is_space)),
+            b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => (TokenKind::Space, end_of(self.text, at + 1, SPACE)),
             b'\'' => self.quoted(at + 1, TokenKind::String),
             b'e' | b'E' if next == b'\'' => self.quoted(at + 2, TokenKind::EscapeString),
             b'b' | b'B' if next == b'\'' => self.quoted(at + 2, TokenKind::BitString),
@@ -98,7 +108,7 @@ impl<'a> Lexer<'a> {
             b'n' | b'N' if next == b'\'' => (TokenKind::Ident, at + 1),
             b'u' | b'U' if next == b'&' && self.byte(at + 2) == b'\'' => self.quoted(at + 3, TokenKind::UnicodeString),
             b'u' | b'U' if next == b'&' && self.byte(at + 2) == b'"' => self.ident(at + 3, TokenKind::UnicodeIdent),
-            b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => (TokenKind::Ident, self.run(at + 1, is_ident)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => (TokenKind::Ident, end_of(self.text, at + 1, IDENT)),
             b'"' => self.ident(at + 1, TokenKind::QuotedIdent),
             b'0'..=b'9' => self.number(),
             b'.' if next.is_ascii_digit() => self.number(),
@@ -121,17 +131,19 @@ impl<'a> Lexer<'a> {
     /// A string whose opening quote ends before `from`.
     fn quoted(&self, from: usize, kind: TokenKind) -> (TokenKind, usize) {
         let mut at = from;
+        let escapes = kind == TokenKind::EscapeString;
         let doubles = !matches!(kind, TokenKind::BitString | TokenKind::HexString);
         loop {
-            match self.text.get(at) {
-                None => return (TokenKind::Invalid, self.text.len()),
-                Some(b'\\') if kind == TokenKind::EscapeString => at += 2,
-                Some(b'\'') if doubles && self.byte(at + 1) == b'\'' => at += 2,
-                Some(b'\'') => match self.continuation(at + 1) {
-                    Some(next) => at = next,
-                    None => return (kind, at + 1),
-                },
-                Some(_) => at += 1,
+            let rest = self.text.get(at..).unwrap_or_default();
+            let found = if escapes { memchr2(b'\'', b'\\', rest) } else { memchr(b'\'', rest) };
+            let Some(found) = found else { return (TokenKind::Invalid, self.text.len()) };
+            at += found;
+            if self.byte(at) == b'\\' || doubles && self.byte(at + 1) == b'\'' {
+                at += 2;
+            } else if let Some(next) = self.continuation(at + 1) {
+                at = next;
+            } else {
+                return (kind, at + 1);
             }
         }
     }
@@ -288,7 +300,7 @@ impl<'a> Lexer<'a> {
     /// Measures the run of operator characters at `at`, and counts what that costs the scanner.
     fn rescan(&mut self, at: usize) {
         if at >= self.run_end {
-            self.run_end = self.run(at, is_operator);
+            self.run_end = end_of(self.text, at, OPERATOR);
         }
         self.rescans += self.run_end - at;
     }
@@ -297,6 +309,7 @@ impl<'a> Lexer<'a> {
 impl Iterator for Lexer<'_> {
     type Item = Token;
 
+    #[inline]
     fn next(&mut self) -> Option<Token> {
         if self.stopped || self.at >= self.text.len() {
             return None;
@@ -317,24 +330,34 @@ fn integer_kind(digits: &[u8]) -> TokenKind {
     if value.is_some() { TokenKind::Integer } else { TokenKind::Number }
 }
 
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
-}
-
 fn is_ident_start(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
-}
-
-fn is_ident(byte: u8) -> bool {
-    CLASS[byte as usize] & IDENT != 0
+    class(byte) & IDENT_START != 0
 }
 
 fn is_operator(byte: u8) -> bool {
-    CLASS[byte as usize] & OPERATOR != 0
+    class(byte) & OPERATOR != 0
 }
 
-const IDENT: u8 = 1;
-const OPERATOR: u8 = 2;
+/// Where the run of bytes of a class ends that goes on at `from`.
+#[inline]
+pub(super) fn end_of(text: &[u8], from: usize, wanted: u8) -> usize {
+    let rest = text.get(from..).unwrap_or_default();
+    from + rest.iter().take_while(|&&byte| class(byte) & wanted != 0).count()
+}
+
+/// What a byte may be part of.
+#[inline]
+pub(super) fn class(byte: u8) -> u8 {
+    CLASS[usize::from(byte)]
+}
+
+pub(super) const IDENT: u8 = 1;
+pub(super) const OPERATOR: u8 = 2;
+pub(super) const IDENT_START: u8 = 4;
+pub(super) const SPACE: u8 = 8;
+pub(super) const DIGIT: u8 = 16;
+/// A token whatever follows.
+pub(super) const SINGLE: u8 = 32;
 
 const CLASS: [u8; 256] = {
     let mut class = [0; 256];
@@ -342,6 +365,18 @@ const CLASS: [u8; 256] = {
     while byte < 256 {
         if (byte as u8).is_ascii_alphanumeric() || byte >= 0x80 || byte as u8 == b'_' || byte as u8 == b'$' {
             class[byte] |= IDENT;
+        }
+        if (byte as u8).is_ascii_alphabetic() || byte >= 0x80 || byte as u8 == b'_' {
+            class[byte] |= IDENT_START;
+        }
+        if (byte as u8).is_ascii_digit() {
+            class[byte] |= DIGIT;
+        }
+        if matches!(byte as u8, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c) {
+            class[byte] |= SPACE;
+        }
+        if matches!(byte as u8, b',' | b'(' | b')' | b'[' | b']' | b';') {
+            class[byte] |= SINGLE;
         }
         byte += 1;
     }

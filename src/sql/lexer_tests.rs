@@ -12,7 +12,8 @@ fn agrees(text: &str) -> Result<(), String> {
         let Some(token) = ours.next() else { return Err(format!("{text:?}: no token for {theirs:?}")) };
         if token.kind == TokenKind::Invalid {
             let byte = text.as_bytes()[theirs.start as usize];
-            let alone = theirs.end == theirs.start + 1 && (byte == b'$' || !is_ident(byte) && !is_operator(byte));
+            let alone =
+                theirs.end == theirs.start + 1 && (byte == b'$' || class(byte) & IDENT == 0 && !is_operator(byte));
             let same = token.start == theirs.start as usize;
             return if alone && same { Ok(()) } else { Err(format!("{text:?}: invalid for {theirs:?}")) };
         }

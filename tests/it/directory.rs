@@ -1,7 +1,5 @@
 //! Tenants and users that are kept in the database: read at start, followed, and without them nothing stops.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use pgwarden::cluster::Cluster;
@@ -100,12 +98,7 @@ impl<'a> Stage<'a> {
 
     /// Status and body.
     fn http(&self, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.proxy.http()).expect("connect");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").expect("write");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("read");
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        (status, answer.split_once("\r\n\r\n").expect("a body").1.to_owned())
+        self.proxy.get(path)
     }
 
     fn metric(&self, name: &str) -> f64 {

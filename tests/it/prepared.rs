@@ -8,6 +8,7 @@ use std::fmt::Write;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use crate::kit::{self, Config};
 use crate::rig::Rig;
 use crate::talk::*;
 
@@ -470,4 +471,34 @@ fn random_conversations_that_pin_read_as_they_do_with_postgresql_itself() {
 #[test]
 fn random_conversations_read_as_they_do_with_postgresql_itself_in_session_mode() {
     converse(&Rig::setup().pool(2).mode("session").start(), 4000..4050, &TEXTS);
+}
+
+/// What the metrics say of texts that were read, by whether they were known.
+fn texts_read(proxy: &kit::Proxy) -> (u64, u64) {
+    let page = proxy.get("/metrics").1;
+    let count = |result: &str| {
+        let start = format!("pgwarden_analyses_total{{result=\"{result}\"}} ");
+        let value = page.lines().find_map(|line| line.strip_prefix(&start)?.parse().ok());
+        value.unwrap_or_else(|| panic!("no {result} in {page}"))
+    };
+    (count("hit"), count("miss"))
+}
+
+#[test]
+fn texts_that_one_worker_knows_by_itself_are_counted() {
+    let database = kit::database();
+    let config = Config::for_database(&database).set("server.workers", 1).set("admin.http", "127.0.0.1:0");
+    let proxy = kit::Proxy::start(config);
+    let who = [("user", &*database.owner.name), ("database", &*database.name)];
+    let mut client = Talk::login(proxy.address(), &who, &database.owner.password);
+    let (hits, misses) = texts_read(&proxy);
+    for number in 1..=10 {
+        assert_eq!(client.query(&format!("SELECT {number} AS a")), format!("T(a) D({number}) C(SELECT 1) Z(I)"));
+    }
+    let (more_hits, more_misses) = texts_read(&proxy);
+    assert_eq!((more_hits - hits, more_misses - misses), (9, 1));
+    // The share that the status page shows.
+    let status: serde_json::Value = serde_json::from_str(&proxy.get("/status.json").1).expect("JSON");
+    let share = status["analysis_hit_share"].as_f64().expect("a share");
+    assert!((share - more_hits as f64 / (more_hits + more_misses) as f64).abs() < 1e-9, "{status}");
 }

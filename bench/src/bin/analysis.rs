@@ -1,6 +1,6 @@
 //! Measures what it costs to read a text of SQL: once by the grammar, from the caches, and step by step.
 //!
-//! `cargo run --release -p pgwarden-bench --bin analysis -- [--millis N] [--only NAME]`; under `valgrind --tool=callgrind` or
+//! `cargo run --profile tools -p pgwarden-bench --bin analysis -- [--millis N] [--only NAME]`; under `valgrind --tool=callgrind` or
 //! `perf stat`, `--only` keeps other steps out of the count.
 #![forbid(unsafe_code)]
 

@@ -19,7 +19,7 @@ use pgwarden::audit::read::{self, Verifier};
 use pgwarden::audit::{self, Figures, Stream};
 use pgwarden::chain::SigningKey;
 use pgwarden::config::{Audit, Durability, OnFailure, Shipped, Values};
-use pgwarden::record::{self, Answer, Forwarded, Message, Outcome, Person, Verdict, Who, Words};
+use pgwarden::record::{self, Answer, Forwarded, Message, Node, Outcome, Person, Verdict, Who, Words};
 use pgwarden::sql::grammar;
 
 /// Measures the audit log alone
@@ -227,6 +227,7 @@ fn statements(base: &Path, message: Message, pace: Option<u64>, args: &Args) -> 
         application: "pgbench",
         ..Person::default()
     }));
+    let node = Node::new("127.0.0.1:5432");
     let words = Words::of(TEXT, &grammar::read(TEXT));
     let mut answer = Answer { rows: 1, bytes: 17, ..Answer::default() };
     answer.note_tag(b"SELECT 1");
@@ -246,7 +247,7 @@ fn statements(base: &Path, message: Message, pace: Option<u64>, args: &Args) -> 
                 message,
                 verdict: Verdict::Allow,
                 policy: 1,
-                node: "127.0.0.1:5432",
+                node: &node,
                 backend: 12345,
                 words: Some(&words),
                 text: (message == Message::Query).then(|| audit.mark(TEXT)).flatten(),
@@ -265,8 +266,8 @@ fn statements(base: &Path, message: Message, pace: Option<u64>, args: &Args) -> 
     let (all, wall) = (self::cpu(ClockId::CLOCK_PROCESS_CPUTIME_ID)? - cpu, start.elapsed());
     let each = |time: Duration| time.as_nanos() as u64 / count.max(1);
     println!(
-        "| {} | {} | {:.0} | {} | {} | {} | {} |",
-        message.label(),
+        "| {:?} | {} | {:.0} | {} | {} | {} | {} |",
+        message,
         pace.map_or("all".to_owned(), |pace| (pace * 1000).to_string()),
         count as f64 / wall.as_secs_f64(),
         each(own),

@@ -12,7 +12,6 @@ use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread;
 
 use memchr::memmem;
-use ring::digest::{Context, SHA256};
 use serde::de::IgnoredAny;
 
 use crate::audit::stream::lock;
@@ -57,8 +56,6 @@ pub(super) struct Scanned {
     /// Bytes of whole lines, and those after them.
     pub bytes: u64,
     pub torn: u64,
-    /// SHA-256 of the whole lines, in hexadecimal digits.
-    pub sha256: String,
 }
 
 /// Kinds of records that `Event::Control` is about.
@@ -124,7 +121,6 @@ struct Chunk {
 /// A file in chunks.
 struct Chunks {
     file: File,
-    digest: Context,
     /// Number and place of the next chunk's first record.
     next: u64,
     at: u64,
@@ -137,8 +133,7 @@ struct Chunks {
 impl Chunks {
     fn open(job: &Job<'_>) -> io::Result<Self> {
         let file = File::open(job.path)?;
-        let (digest, carry) = (Context::new(&SHA256), Vec::new());
-        Ok(Self { file, digest, next: job.first, at: 0, carry, spare: Vec::new() })
+        Ok(Self { file, next: job.first, at: 0, carry: Vec::new(), spare: Vec::new() })
     }
 
     /// The next lines; `None` where there is no whole one any more.
@@ -162,7 +157,6 @@ impl Chunks {
         };
         self.carry.extend_from_slice(&bytes[end..]);
         bytes.truncate(end);
-        self.digest.update(&bytes);
         let chunk = Chunk { number, first: self.next, at: self.at, bytes };
         self.next += memchr::memchr_iter(b'\n', &chunk.bytes).count() as u64;
         self.at += chunk.bytes.len() as u64;
@@ -170,8 +164,7 @@ impl Chunks {
     }
 
     fn end(self) -> Scanned {
-        let sha256 = crate::audit::segment::hex(self.digest.finish().as_ref());
-        Scanned { end: self.next, bytes: self.at, torn: self.carry.len() as u64, sha256 }
+        Scanned { end: self.next, bytes: self.at, torn: self.carry.len() as u64 }
     }
 }
 

@@ -427,8 +427,8 @@ impl Course<'_> {
             let bytes = scanned.bytes..scanned.bytes + scanned.torn;
             let why = "bytes behind the segment's last record".to_owned();
             self.report.find(What::Broken(why).at(segment, scanned.end..scanned.end + 1, bytes));
-        } else if !place.hurt && (scanned.bytes != line.bytes || scanned.sha256 != line.sha256) {
-            let why = "has another length or SHA-256 for this segment, whose records are those that were signed";
+        } else if !place.hurt && scanned.bytes != line.bytes {
+            let why = "has another length for this segment, whose records are those that were signed";
             self.report.find(find(What::Manifest(why.to_owned())));
         }
         if self.tree.is_none() && end.is_some() {

@@ -5,8 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -85,12 +83,9 @@ impl Plants {
 fn everything(proxy: &Proxy, book: &Book, admin: &mut Talk) -> Vec<(String, String)> {
     let mut places = vec![("the program's log".to_owned(), proxy.log())];
     for page in ["/", "/metrics", "/status.json"] {
-        let mut stream = TcpStream::connect(proxy.http()).expect("connect");
-        write!(stream, "GET {page} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("write");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("read");
-        assert!(answer.starts_with("HTTP/1.1 200"), "{page}: {answer}");
-        places.push((page.to_owned(), answer));
+        let (status, body) = proxy.get(page);
+        assert_eq!(status, 200, "{page}: {body}");
+        places.push((page.to_owned(), body));
     }
     for topic in [
         "HELP",

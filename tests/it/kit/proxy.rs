@@ -5,8 +5,8 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -176,6 +176,17 @@ impl Proxy {
     #[track_caller]
     pub fn http(&self) -> SocketAddr {
         self.listener("http").into_iter().find_map(|address| address.parse().ok()).expect("an HTTP listener")
+    }
+
+    /// A page of the HTTP endpoint: its status and its body.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.http()).expect("connect");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("ask");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, answer.split_once("\r\n\r\n").expect("a body").1.to_owned())
     }
 
     fn listener(&self, kind: &str) -> Vec<&str> {
