@@ -101,28 +101,17 @@ fn postgres_js_sees_the_same_through_the_proxy() {
 
 #[test]
 fn jdbc_sees_the_same_through_the_proxy() {
-    let driver = jdbc_driver();
-    let classes = tempfile::tempdir().expect("a directory");
-    let compiled = Command::new("javac")
-        .args(["-cp", &driver, "tests/clients/java/Client.java", "-d"])
-        .arg(classes.path())
-        .output()
-        .expect("javac is there: run scripts/setup clients");
-    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
-    let class_path = format!("{}:{driver}", classes.path().display());
-    // A short run: the second compiler costs more than it saves.
-    let arguments = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", &class_path, "Client"];
-    compare("jdbc", |endpoint| run("java", &arguments, endpoint));
+    compare("jdbc", |endpoint| jdbc("Client", endpoint));
 }
 
 #[test]
 fn tokio_postgres_sees_the_same_through_the_proxy() {
-    compare("tokio-postgres", |endpoint| rust("tokio_postgres", endpoint));
+    compare("tokio-postgres", |endpoint| rust(&["tokio_postgres"], endpoint));
 }
 
 #[test]
 fn sqlx_sees_the_same_through_the_proxy() {
-    compare("sqlx", |endpoint| rust("sqlx", endpoint));
+    compare("sqlx", |endpoint| rust(&["sqlx"], endpoint));
 }
 
 #[test]
@@ -215,18 +204,33 @@ pub fn node(script: &[&str], endpoint: &Endpoint) -> String {
     run("node", &[&["--no-deprecation", &path], &script[1..]].concat(), endpoint)
 }
 
-fn jdbc_driver() -> String {
-    let jar = "/usr/share/java/postgresql.jar";
-    assert!(Path::new(jar).exists(), "no JDBC driver: run scripts/setup clients");
-    jar.to_owned()
+/// Runs one of the classes of `tests/clients/java`, which are compiled at the first call.
+pub fn jdbc(class: &str, endpoint: &Endpoint) -> String {
+    static COMPILED: OnceLock<String> = OnceLock::new();
+    let class_path = COMPILED.get_or_init(|| {
+        let driver = "/usr/share/java/postgresql.jar";
+        assert!(Path::new(driver).exists(), "no JDBC driver: run scripts/setup clients");
+        let classes = root("target/clients-java");
+        let compiled = Command::new("javac")
+            .args(["-cp", driver, "tests/clients/java/Client.java", "tests/clients/java/Protected.java", "-d"])
+            .arg(&classes)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .expect("javac is there: run scripts/setup clients");
+        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+        format!("{}:{driver}", classes.display())
+    });
+    // A short run: the second compiler costs more than it saves.
+    let arguments = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", class_path, class];
+    run("java", &arguments, endpoint)
 }
 
 fn root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Runs one of the programs of `tests/clients/rust`, which is built at the first call.
-fn rust(program: &str, endpoint: &Endpoint) -> String {
+/// Runs one of the programs of `tests/clients/rust`, which are built at the first call. `program`: its name, and its arguments.
+fn rust(program: &[&str], endpoint: &Endpoint) -> String {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let directory = BUILT.get_or_init(|| {
         let target = root("target/clients-rust");
@@ -240,7 +244,7 @@ fn rust(program: &str, endpoint: &Endpoint) -> String {
         assert!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
         target.join("debug")
     });
-    run(&directory.join(program).display().to_string(), &[], endpoint)
+    run(&directory.join(program[0]).display().to_string(), &program[1..], endpoint)
 }
 
 /// Runs a program with libpq's environment; all that it printed, and how it ended.

@@ -1,9 +1,7 @@
 //! Real clients as tenants of a shared table: what they read and write is what a database with their rows alone would give
 //! them, line by line, and the other tenant's rows stay as they are.
 
-use std::process::Command;
-
-use super::{Endpoint, jdbc_driver, node, python, run};
+use super::{Endpoint, jdbc, node, python, run, rust};
 use crate::kit;
 use crate::tenants::{Context, Stage};
 
@@ -28,14 +26,14 @@ fn node_drivers_have_their_rows_of_a_shared_table() {
 
 #[test]
 fn jdbc_has_its_rows_of_a_shared_table() {
-    let driver = jdbc_driver();
-    let classes = tempfile::tempdir().expect("a directory");
-    let mut javac = Command::new("javac");
-    javac.args(["-cp", &driver, "tests/clients/java/Protected.java", "-d"]).arg(classes.path());
-    assert!(javac.status().expect("javac is there: run scripts/setup clients").success());
-    let class_path = format!("{}:{driver}", classes.path().display());
-    let arguments = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", &class_path, "Protected"];
-    compare(|endpoint| run("java", &arguments, endpoint));
+    compare(|endpoint| jdbc("Protected", endpoint));
+}
+
+#[test]
+fn rust_drivers_have_their_rows_of_a_shared_table() {
+    for driver in ["tokio_postgres", "sqlx"] {
+        compare(|endpoint| rust(&["protected", driver], endpoint));
+    }
 }
 
 /// What acme has of the table in `tenants`, alone in a database.
