@@ -24,9 +24,11 @@ create table shop.event_2024 partition of shop.event for values from ('2024-01-0
 create view shop.debtor as select c.name, sum(i.total) as owes from shop.customer c join shop.invoice i on i.customer = c.id group by c.name;
 create materialized view shop.totals as select count(*) as n from shop.invoice;
 create sequence shop.number start 100 increment 10;
+\if :all
 create function shop.twice(n int) returns int language sql immutable as 'select n * 2';
 create function shop.touch() returns trigger language plpgsql as $$ begin new.since = '2024-02-02 00:00:00+00'; return new; end $$;
 create trigger touch before update on shop.customer for each row execute function shop.touch();
+\endif
 alter table shop.invoice enable row level security;
 create policy everything on shop.invoice using (true);
 grant select on shop.customer to public;
@@ -69,8 +71,10 @@ create statistics shop.stats on name, mood from shop.customer;
 \dF pg_catalog.simple
 \dFd pg_catalog.simple
 \dd shop.*
+\if :all
 \db pg_default
 \drds no_such_role
+\endif
 \dconfig work_mem
 \sf shop.twice
 \sv shop.debtor
@@ -179,7 +183,9 @@ rollback to s;
 show work_mem;
 rollback;
 show work_mem;
+\if :all
 select set_config('app.user', 'ada', false);
+\endif
 select current_setting('app.user');
 set app.user = 'bob';
 show app.user;
@@ -197,9 +203,13 @@ select '\x00ff41'::bytea;
 reset all;
 show search_path;
 set search_path = shop, public;
+\if :all
 set no_such_setting = 1;
+\endif
 set work_mem = 'nonsense';
+\if :all
 set role no_such_role;
+\endif
 show server_version;
 show is_superuser;
 select current_user = session_user;
@@ -209,14 +219,18 @@ prepare by_name (text) as select id, name from shop.customer where name = $1;
 execute by_name('Ada');
 execute by_name('nobody');
 prepare by_name as select 1;
+\if :all
 select name, parameter_types from pg_prepared_statements where from_sql order by name;
+\endif
 explain (costs off) execute by_name('Bob');
 deallocate by_name;
 execute by_name('Ada');
 prepare one as select 1;
 prepare two as select 2;
 deallocate all;
+\if :all
 select count(*) from pg_prepared_statements where from_sql;
+\endif
 
 \echo == cursors
 begin;
@@ -318,8 +332,11 @@ truncate w;
 lock table w;
 begin;
 lock table w in share mode;
+\if :all
 select mode from pg_locks where relation = 'w'::regclass order by mode;
+\endif
 commit;
+\if :all
 create database no_rights;
 alter system set work_mem = '1MB';
 checkpoint;
@@ -327,6 +344,7 @@ load 'no_such_library';
 call no_such_procedure();
 create procedure bump() language plpgsql as $$ begin insert into w values (7); commit; insert into w values (8); end $$;
 call bump();
+\endif
 select * from w;
 values (1, 'a'), (2, 'b');
 merge into w using (values (7), (9)) as s(n) on w.n = s.n when matched then delete when not matched then insert values (s.n);

@@ -8,7 +8,7 @@ import uuid
 
 import asyncpg
 
-from common import failure, section, show
+from common import ALL_STEPS, failure, section, show
 
 
 async def attempt(awaitable):
@@ -142,6 +142,12 @@ async def settings(conn):
     show(await conn.fetchval("show timezone"), conn.get_server_version()[:2])
 
 
+SET_WORKER, WORKER = (
+    ("select set_config('app.worker', $1, true)", "current_setting('app.worker')") if ALL_STEPS
+    else ("select set_config('application_name', $1, true)", "current_setting('application_name')")
+)
+
+
 async def pools():
     section("pool")
     async with asyncpg.create_pool(min_size=2, max_size=5, server_settings={"application_name": "pooled", "search_path": "public"}) as pool:
@@ -150,8 +156,8 @@ async def pools():
             for n in range(10):
                 async with pool.acquire() as conn:
                     async with conn.transaction():
-                        await conn.execute("select set_config('app.worker', $1, true)", str(number))
-                        results.append(await conn.fetchval("select current_setting('app.worker')::int * $1::int", n))
+                        await conn.execute(SET_WORKER, str(number))
+                        results.append(await conn.fetchval(f"select {WORKER}::int * $1::int", n))
             return sum(results)
         show(await asyncio.gather(*(worker(n) for n in range(8))))
         show(await pool.fetchval("show application_name"), await pool.fetchval("show search_path"))

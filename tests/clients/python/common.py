@@ -7,6 +7,8 @@ PORT = int(os.environ["PGPORT"])
 USER = os.environ["PGUSER"]
 PASSWORD = os.environ["PGPASSWORD"]
 DATABASE = os.environ["PGDATABASE"]
+# "owner" leaves out what the owner of a tenant's database may not do (differences.md).
+ALL_STEPS = os.environ.get("PGWARDEN_STEPS", "all") == "all"
 
 
 def section(name):

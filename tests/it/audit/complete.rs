@@ -11,7 +11,7 @@ use pgwarden::sql::grammar;
 use serde_json::Value;
 
 use super::{Book, close, key};
-use crate::clients::{Endpoint, node, python, run};
+use crate::clients::{Endpoint, Steps, node, python, run};
 use crate::kit::{Config, Proxy};
 
 /// Names of roles and databases, and what runs as them.
@@ -69,7 +69,7 @@ fn every_statement_that_the_server_ran_is_on_record_and_every_record_was_run() {
         for (name, script) in CLIENTS {
             let (host, port) = ("127.0.0.1", proxy.address().port());
             let (user, password, database) = (name.to_owned(), PASSWORD.to_owned(), name.to_owned());
-            scope.spawn(move || script(&Endpoint { host, port, user, password, database }));
+            scope.spawn(move || script(&Endpoint { host, port, user, password, database, steps: Steps::All }));
         }
     });
     let records = close(&proxy, &book);

@@ -37,8 +37,8 @@ impl Differences {
     }
 
     fn parse(document: &str) -> Self {
-        let rows = document.lines().filter(|line| line.starts_with('|')).skip(2);
-        Self { entries: rows.map(Entry::parse).collect() }
+        let section = document.split("\n## ").next().unwrap_or_default();
+        Self { entries: rows(section).map(|row| Entry::parse(&row)).collect() }
     }
 
     /// Nothing, or a report of lines that differ and may not, and of entries that no line needed.
@@ -75,6 +75,15 @@ impl Differences {
     }
 }
 
+/// The cells of a section's table.
+pub fn rows(section: &str) -> impl Iterator<Item = Vec<String>> {
+    let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
+    rows.map(|row| {
+        let row = row.trim().trim_matches('|').replace("\\|", "\0");
+        row.split('|').map(|cell| cell.trim().replace('\0', "|")).collect()
+    })
+}
+
 /// Removed and added lines of each place where the two differ.
 fn hunks<'t>(direct: &'t str, proxied: &'t str) -> Vec<(Vec<&'t str>, Vec<&'t str>)> {
     let (old, new): (Vec<&str>, Vec<&str>) = (direct.lines().collect(), proxied.lines().collect());
@@ -84,11 +93,9 @@ fn hunks<'t>(direct: &'t str, proxied: &'t str) -> Vec<(Vec<&'t str>, Vec<&'t st
 }
 
 impl Entry {
-    fn parse(row: &str) -> Self {
-        let row = row.trim().trim_matches('|').replace("\\|", "\0");
-        let cells: Vec<String> = row.split('|').map(|cell| cell.trim().replace('\0', "|")).collect();
-        let [client, mode, direct, proxied, reason] = cells.as_slice() else { panic!("not five cells: {row}") };
-        assert!(!reason.is_empty(), "no reason: {row}");
+    fn parse(cells: &[String]) -> Self {
+        let [client, mode, direct, proxied, reason] = cells else { panic!("not five cells: {cells:?}") };
+        assert!(!reason.is_empty(), "no reason: {cells:?}");
         let mode = match mode.as_str() {
             "transaction" => Some(Mode::Transaction),
             "session" => Some(Mode::Session),

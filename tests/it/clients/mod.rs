@@ -8,6 +8,7 @@
 mod describe;
 mod differences;
 mod noise;
+mod owner;
 mod protected;
 
 use std::fs::{self, File};
@@ -22,6 +23,7 @@ use differences::{Differences, Mode};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use noise::Noise;
+use owner::LeftOut;
 
 use crate::kit::{self, Config, Proxy};
 
@@ -52,6 +54,15 @@ pub struct Endpoint {
     pub user: String,
     pub password: String,
     pub database: String,
+    pub steps: Steps,
+}
+
+/// Which of a script's steps are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Steps {
+    All,
+    /// Those that policy lets an owner do.
+    Owners,
 }
 
 #[test]
@@ -121,32 +132,37 @@ fn every_allowed_difference_names_a_client_that_is_run() {
     }
 }
 
-/// Runs the script three times and holds the transcripts against each other.
+/// Runs the script directly and in each mode, and holds the transcripts against each other.
 #[track_caller]
 fn compare(client: &str, script: impl Fn(&Endpoint) -> String) {
     assert!(CLIENTS.contains(&client));
     let name = format!("client_{}", client.replace(['.', '-'], "_"));
     let password = "a secret of this client";
     kit::sql("postgres", &format!("create role {name} login password '{password}'"));
-    let endpoint = |port| Endpoint {
+    let endpoint = |port, steps| Endpoint {
         host: "127.0.0.1",
         port,
         user: name.clone(),
         password: password.to_owned(),
         database: name.clone(),
+        steps,
     };
     let fresh = || {
         kit::sql("postgres", &format!("drop database if exists {name} with (force)"));
         kit::sql("postgres", &format!("create database {name} owner {name}"));
     };
-    fresh();
-    let direct = script(&endpoint(kit::cluster().port()));
-    assert!(direct.lines().count() > 10 && !direct.contains("Traceback"), "not a transcript:\n{direct}");
+    let straight = |steps| {
+        fresh();
+        let direct = script(&endpoint(kit::cluster().port(), steps));
+        assert!(direct.lines().count() > 10 && !direct.contains("Traceback"), "not a transcript:\n{direct}");
+        direct
+    };
+    let everything = straight(Steps::All);
+    let leaves_out = LeftOut::all().iter().any(|it| it.client == client);
     let differences = Differences::read();
     for mode in [Mode::Transaction, Mode::Session, Mode::Owner] {
-        if mode == Mode::Owner && !OWNERS.contains(&client) {
-            continue;
-        }
+        let steps = if mode == Mode::Owner && leaves_out { Steps::Owners } else { Steps::All };
+        let direct = if steps == Steps::All { everything.clone() } else { straight(steps) };
         fresh();
         let (pool_mode, size) = match mode {
             Mode::Transaction | Mode::Owner => ("transaction", 4),
@@ -158,10 +174,10 @@ fn compare(client: &str, script: impl Fn(&Endpoint) -> String) {
             .set("server.statement_size_max", "8MiB")
             .set("pool.mode", pool_mode)
             .set("pool.size", size);
-        let config = if mode == Mode::Owner { owner(config, &name, password) } else { config };
+        let config = if mode == Mode::Owner { owner::configured(config, &name, password) } else { config };
         let proxy = Proxy::start(config);
         let noise = (mode == Mode::Transaction).then(|| Noise::start(proxy.login(&name, password, &name)));
-        let proxied = script(&endpoint(proxy.address().port()));
+        let proxied = script(&endpoint(proxy.address().port(), steps));
         if let Some(noise) = noise {
             noise.stop();
         }
@@ -169,25 +185,6 @@ fn compare(client: &str, script: impl Fn(&Endpoint) -> String) {
             panic!("{client} ({mode:?}) is not as it is directly:\n{report}");
         }
     }
-}
-
-/// Whose scripts are run as a tenant too. Those of the others make settings of their own, functions or roles, which no tenant
-/// may: they are in `protected`.
-const OWNERS: [&str; 7] = ["pgbench", "psycopg2", "sqlalchemy", "django", "node-postgres", "postgres.js", "jdbc"];
-
-/// The user is the owner of a tenant whose database this is, and may do what the scripts do beyond that: blocks of code for
-/// notices, two phases.
-fn owner(config: Config, name: &str, password: &str) -> Config {
-    config
-        .set("roles.app.base", "owner")
-        .set("roles.app.allow", vec!["do", "prepare_transaction", "commit_prepared", "rollback_prepared"])
-        .set(&format!("databases.{name}.tenancy.isolation"), "database")
-        .set(&format!("tenants.{name}.database"), name)
-        .set(&format!("tenants.{name}.server_database"), name)
-        .set(&format!("tenants.{name}.server_user"), name)
-        .set(&format!("tenants.{name}.server_password"), password)
-        .set(&format!("users.{name}.tenant"), name)
-        .set(&format!("users.{name}.role"), if name == "client_pgbench" { "owner" } else { "app" })
 }
 
 /// `script`: its name, and its arguments.
@@ -269,6 +266,7 @@ pub fn run(program: &str, arguments: &[&str], endpoint: &Endpoint) -> String {
         .env("PGUSER", &endpoint.user)
         .env("PGPASSWORD", &endpoint.password)
         .env("PGDATABASE", &endpoint.database)
+        .env("PGWARDEN_STEPS", if endpoint.steps == Steps::All { "all" } else { "owner" })
         .stdin(Stdio::null())
         .stdout(output.try_clone().expect("a handle"))
         .stderr(output)

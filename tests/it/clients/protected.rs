@@ -1,7 +1,7 @@
 //! Real clients as tenants of a shared table: what they read and write is what a database with their rows alone would give
 //! them, line by line, and the other tenant's rows stay as they are.
 
-use super::{Endpoint, jdbc, node, python, run, rust};
+use super::{Endpoint, Steps, jdbc, node, python, run, rust};
 use crate::kit;
 use crate::tenants::{Context, Stage};
 
@@ -55,6 +55,7 @@ fn compare(script: impl Fn(&Endpoint) -> String) {
         user: user.to_owned(),
         password: password.to_owned(),
         database: database.to_owned(),
+        steps: Steps::All,
     };
     let direct = script(&endpoint(kit::cluster().port(), &alone.owner.name, &alone.owner.password, &alone.name));
     assert!(direct.lines().count() > 6 && !direct.contains("Traceback"), "not a transcript:\n{direct}");

@@ -25,6 +25,11 @@ impl Endpoint {
     }
 }
 
+/// Whether the script does what the owner of a tenant's database may not do (`differences.md`), too.
+pub fn all_steps() -> bool {
+    std::env::var("PGWARDEN_STEPS").is_ok_and(|steps| steps == "all")
+}
+
 pub fn section(name: &str) {
     println!("== {name}");
 }

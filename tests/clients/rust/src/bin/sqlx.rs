@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions, PgRow};
 use sqlx::{ConnectOptions, Connection, Error, Executor, Row, Statement, TypeInfo};
 
-use pgwarden_rust_clients::{Endpoint, section, show};
+use pgwarden_rust_clients::{Endpoint, all_steps, section, show};
 
 fn attempt<T: Debug>(result: Result<T, Error>) {
     match result {
@@ -175,16 +175,17 @@ async fn copies(connection: &mut PgConnection) -> Result<(), Error> {
 
 async fn pooled(pool: &PgPool) -> Result<(), Error> {
     section("pool");
+    let (set, get) = if all_steps() {
+        ("select set_config('app.worker', $1, true)", "select current_setting('app.worker')::int * $1")
+    } else {
+        ("select set_config('application_name', $1, true)", "select current_setting('application_name')::int * $1")
+    };
     let workers = join_all((0..12_i32).map(|worker| async move {
         let mut total = 0;
         for n in 0..10_i32 {
             let mut transaction = pool.begin().await?;
-            sqlx::query("select set_config('app.worker', $1, true)")
-                .bind(worker.to_string())
-                .execute(&mut *transaction)
-                .await?;
-            let sql = "select current_setting('app.worker')::int * $1";
-            total += sqlx::query_scalar::<_, i32>(sql).bind(n).fetch_one(&mut *transaction).await?;
+            sqlx::query(set).bind(worker.to_string()).execute(&mut *transaction).await?;
+            total += sqlx::query_scalar::<_, i32>(get).bind(n).fetch_one(&mut *transaction).await?;
             transaction.commit().await?;
         }
         Ok::<_, Error>(total)
