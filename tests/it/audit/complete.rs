@@ -11,16 +11,17 @@ use pgwarden::sql::grammar;
 use serde_json::Value;
 
 use super::{Book, close, key};
-use crate::clients::{Endpoint, Steps, node, python, run};
+use crate::clients::{Endpoint, Steps, jdbc, node, python, run};
 use crate::kit::{Config, Proxy};
 
 /// Names of roles and databases, and what runs as them.
-const CLIENTS: [(&str, Script); 5] = [
+const CLIENTS: [(&str, Script); 6] = [
     ("by_psql", |endpoint| run("bash", &["tests/clients/psql.sh"], endpoint)),
     ("by_pgbench", |endpoint| run("bash", &["tests/clients/pgbench.sh"], endpoint)),
     ("by_psycopg3", |endpoint| python(&["psycopg3.py"], endpoint)),
     ("by_asyncpg", |endpoint| python(&["asyncpg_client.py"], endpoint)),
     ("by_node", |endpoint| node(&["pg.cjs"], endpoint)),
+    ("by_jdbc", |endpoint| jdbc("Client", endpoint)),
 ];
 
 /// Runs to its end.
@@ -131,6 +132,17 @@ impl<'a> Side<'a> {
 }
 
 impl Run<'_> {
+    /// Whether the server says nothing of it: of what failed, as that may have been before it logs; and of an Execute of an empty
+    /// text, which it answers with EmptyQueryResponse alone.
+    fn may_be_unlogged(&self) -> bool {
+        let is_empty = self.record["message"] == "execute"
+            && ["statements", "fingerprints"]
+                .iter()
+                .all(|list| self.record[list].as_array().is_some_and(Vec::is_empty))
+            && self.record["text"] == "";
+        self.outcome == "failed" || is_empty
+    }
+
     /// Whether the server's line is of this message.
     fn is(&self, line: &Logged, of: &mut Readings) -> bool {
         match (self.record["message"].as_str(), &line.how) {
@@ -206,6 +218,9 @@ fn logged(log: &str, user: &str) -> Vec<Logged> {
     lines
 }
 
+/// Fewer statements than any of the scripts has.
+const MATCHED_MIN: usize = 200;
+
 /// Holds the two against each other; what does not fit.
 fn reconcile(name: &str, side: &Side<'_>, logged: &[Logged]) -> Vec<String> {
     let mut problems = Vec::new();
@@ -226,10 +241,9 @@ fn reconcile(name: &str, side: &Side<'_>, logged: &[Logged]) -> Vec<String> {
             continue;
         }
         last.insert(line.process, &line.text);
-        // What failed may have failed before the server logged it.
         let skipped = runs[*at..].iter().take_while(|run| !run.is(line, &mut readings)).count();
         let passed = &runs[*at..*at + skipped];
-        if *at + skipped < runs.len() && passed.iter().all(|run| run.outcome == "failed") {
+        if *at + skipped < runs.len() && passed.iter().all(Run::may_be_unlogged) {
             unlogged += skipped;
             *at += skipped + 1;
             matched += 1;
@@ -243,14 +257,17 @@ fn reconcile(name: &str, side: &Side<'_>, logged: &[Logged]) -> Vec<String> {
     for (process, runs) in &side.runs {
         for run in &runs[next.get(process).copied().unwrap_or(0)..] {
             unlogged += 1;
-            if run.outcome != "failed" {
+            if !run.may_be_unlogged() {
                 problems.push(format!("{name}: on record, and not run: {}", run.record));
             }
         }
     }
+    if matched < MATCHED_MIN {
+        problems.push(format!("{name}: its script did not get far, {matched} statements"));
+    }
     println!(
         "{name}: {matched} statements of {} processes on record and in the server's log, {unlogged} on record that failed \
-         before they were logged, {own} of the proxy's own, {} refused",
+         before they were logged or were empty, {own} of the proxy's own, {} refused",
         side.runs.len(),
         side.refused
     );
