@@ -188,7 +188,7 @@ struct Portals {
 }
 
 /// Statements by name; absent while there are none, which is nearly always.
-type ByName = Option<Box<HashMap<Box<[u8]>, Rc<Statement>>>>;
+type ByName = Option<Box<HashMap<Box<[u8]>, Rc<Statement>, foldhash::fast::RandomState>>>;
 
 /// Whether the client's next message may be dealt with.
 #[derive(Debug)]

@@ -4,7 +4,6 @@
 //! serves every other one whose text, parameter types and scope (`search_path`, role) are the same.
 
 use std::cell::Cell;
-use std::fmt::Write as _;
 use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -90,33 +89,38 @@ pub fn note_new_shapes() {
     SHAPES.fetch_add(1, Ordering::Release);
 }
 
-/// A statement's name on backends.
+/// A statement's name on backends: the prefix and its number, at the end of the array.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerName {
     bytes: [u8; 32],
-    length: usize,
+    start: usize,
 }
 
 impl ServerName {
     pub fn of(id: u64) -> Self {
-        let mut name = Self { bytes: [0; 32], length: 0 };
-        write!(name, "{RESERVED_PREFIX}{id}").expect("a prefix and 20 digits fit 32 bytes");
+        let mut name = Self { bytes: [0; 32], start: 32 };
+        let mut left = id;
+        loop {
+            name.start -= 1;
+            name.bytes[name.start] = b'0' + (left % 10) as u8;
+            left /= 10;
+            if left == 0 {
+                break;
+            }
+        }
+        let end = name.start;
+        name.start -= RESERVED_PREFIX.len();
+        name.bytes[name.start..end].copy_from_slice(RESERVED_PREFIX.as_bytes());
         name
     }
 
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
+        &self.bytes[self.start..]
     }
 }
 
-impl std::fmt::Write for ServerName {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let end = self.length + text.len();
-        self.bytes.get_mut(self.length..end).ok_or(std::fmt::Error)?.copy_from_slice(text.as_bytes());
-        self.length = end;
-        Ok(())
-    }
-}
+// The longest number has 20 digits.
+const _: () = assert!(RESERVED_PREFIX.len() <= 32 - 20);
 
 /// What the meaning of a text depends on besides the text.
 pub fn scope(settings: &Settings) -> u64 {
@@ -349,6 +353,13 @@ mod tests {
 
     fn analysis() -> (Arc<Analysis>, bool) {
         (Arc::new(crate::sql::grammar::read(b"select 1")), false)
+    }
+
+    #[test]
+    fn names_on_backends_are_the_prefix_and_the_number() {
+        for id in [0, 9, 10, 4711, u64::MAX] {
+            assert_eq!(ServerName::of(id).as_bytes(), format!("{RESERVED_PREFIX}{id}").as_bytes());
+        }
     }
 
     #[test]
