@@ -316,6 +316,10 @@ impl AsyncWrite for Stream {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
@@ -356,6 +360,92 @@ mod tests {
         quiet_until_data_or_end(tcp_pair().await).await;
         quiet_until_data_or_end(unix_pair()).await;
         quiet_until_data_or_end(memory_pair()).await;
+    }
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// One read into so much room, by whom `woken` stands for, after the runtime has heard of everything.
+    async fn receive(stream: &mut Stream, room: usize, woken: &Arc<Woken>) -> Poll<Received> {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        woken.0.store(0, Ordering::Relaxed);
+        let waker = Waker::from(woken.clone());
+        stream.poll_receive(&mut Context::from_waker(&waker), &mut vec![0; room]).map(|read| read.unwrap())
+    }
+
+    async fn is_woken(woken: &Woken) -> bool {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        woken.0.load(Ordering::Relaxed) > 0
+    }
+
+    async fn reads_what_is_there((mut ours, mut theirs): (Stream, Stream)) {
+        let woken = Arc::new(Woken::default());
+        let plain = !matches!(ours, Stream::Memory(_));
+        assert_eq!(receive(&mut ours, 8, &woken).await, Poll::Pending);
+        theirs.write_all(b"abc").await.unwrap();
+        assert!(is_woken(&woken).await);
+        assert_eq!(receive(&mut ours, 8, &woken).await, Poll::Ready(Received { count: 3, is_all: plain }));
+        if !plain {
+            assert_eq!(receive(&mut ours, 8, &woken).await, Poll::Pending);
+        }
+        assert!(!is_woken(&woken).await, "there is nothing more");
+        // After a read that was all, nobody asked again: the next bytes wake all the same.
+        theirs.write_all(b"0123456789").await.unwrap();
+        assert!(is_woken(&woken).await);
+        // As much as there was room for: there may be more, and there is.
+        assert_eq!(receive(&mut ours, 8, &woken).await, Poll::Ready(Received { count: 8, is_all: false }));
+        assert_eq!(receive(&mut ours, 2, &woken).await, Poll::Ready(Received { count: 2, is_all: false }));
+        assert_eq!(receive(&mut ours, 8, &woken).await, Poll::Pending);
+        // An end that comes with the last bytes is not lost behind them.
+        theirs.write_all(b"xy").await.unwrap();
+        drop(theirs);
+        assert_eq!(receive(&mut ours, 8, &woken).await, Poll::Ready(Received { count: 2, is_all: false }));
+        assert_eq!(receive(&mut ours, 8, &woken).await, Poll::Ready(Received { count: 0, is_all: false }));
+    }
+
+    #[tokio::test]
+    async fn a_read_says_whether_it_was_all_and_what_comes_later_wakes() {
+        reads_what_is_there(tcp_pair().await).await;
+        reads_what_is_there(unix_pair()).await;
+        reads_what_is_there(memory_pair()).await;
+    }
+
+    #[tokio::test]
+    async fn an_end_after_a_read_that_was_all_wakes() {
+        for (mut ours, mut theirs) in [tcp_pair().await, unix_pair()] {
+            let woken = Arc::new(Woken::default());
+            theirs.write_all(b"abc").await.unwrap();
+            assert_eq!(receive(&mut ours, 8, &woken).await, Poll::Ready(Received { count: 3, is_all: true }));
+            drop(theirs);
+            assert!(is_woken(&woken).await);
+            assert_eq!(receive(&mut ours, 8, &woken).await, Poll::Ready(Received { count: 0, is_all: false }));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_write_without_room_wakes_when_there_is() {
+        for (mut ours, mut theirs) in [tcp_pair().await, unix_pair(), memory_pair()] {
+            let woken = Arc::new(Woken::default());
+            let waker = Waker::from(woken.clone());
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            let mut sent = 0;
+            while let Poll::Ready(count) = ours.poll_send(&mut Context::from_waker(&waker), &[7; 4096]) {
+                sent += count.unwrap();
+            }
+            assert!(sent > 0);
+            woken.0.store(0, Ordering::Relaxed);
+            let mut read = vec![0; sent];
+            theirs.read_exact(&mut read).await.unwrap();
+            assert!(read.iter().all(|byte| *byte == 7) && is_woken(&woken).await);
+            assert!(ours.poll_send(&mut Context::from_waker(&waker), b"x").is_ready());
+        }
     }
 
     #[tokio::test]

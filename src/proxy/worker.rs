@@ -319,8 +319,8 @@ impl Worker {
             Session::start(self.context.clone(), handle.clone(), logged_in, account, &issued.key, who.clone());
         let started = Box::pin(started).await;
         let log_end = log.disconnections;
-        let _places = (connection, admission, place);
-        let ending = Ending { handle, who, log_end, _places, _issued: issued, _registered: registered };
+        let places = (connection, admission, place);
+        let ending = Ending { handle, who, log_end, _places: places, _issued: issued, _registered: registered };
         match started {
             Ok(session) => drop(spawn_local(self.live(session, ending))),
             Err((stream, out)) => {

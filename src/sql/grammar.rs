@@ -2,8 +2,9 @@
 //!
 //! Why this binding: `pg_query` 18 keeps libpg_query's check of the stack's depth, and its tree is plain data whose every field
 //! the compiler makes us name (`tree`). `pg_raw_parse` has no such check, no fingerprint, and a walk that panics on utility
-//! statements. The price is the way of the tree through protobuf: upb looks at 270 fields for every node it writes, so a miss costs
-//! about 34 µs for 56 bytes and 0.9 ms for 1.2 KB, most of it there. Texts and shapes that repeat do not pay it (`cache`).
+//! statements. The price is the way of the tree through protobuf: upb looks at 270 fields for every node it writes, nearly half
+//! of a miss's instructions, so this module takes about 6.5 µs for 51 bytes and 66 µs for 1.2 KB, warm, and more in a proxy that does
+//! other things in between (bench's `analysis`, `unseen-simple-16`). Texts and shapes that repeat do not pay it (`cache`).
 //! Never used: `deparse` and `scan_tokens`, which crash on some texts.
 //!
 //! No text may panic or abort, and none may hold a thread for longer than its size explains (up to 5 µs a byte, so callers cap it): sizes are capped, what is quadratic for the scanner is refused before,

@@ -93,17 +93,12 @@ impl<'a> Stage<'a> {
     /// Until the proxy has read the directory.
     #[track_caller]
     fn ready(&self) {
-        kit::eventually("the directory was read", || self.http("/readyz").0 == 200);
-    }
-
-    /// Status and body.
-    fn http(&self, path: &str) -> (u16, String) {
-        self.proxy.get(path)
+        kit::eventually("the directory was read", || self.proxy.get("/readyz").0 == 200);
     }
 
     fn metric(&self, name: &str) -> f64 {
         let start = format!("pgwarden_{name}{{database=\"{}\"}} ", self.database);
-        let page = self.http("/metrics").1;
+        let page = self.proxy.get("/metrics").1;
         let value = page.lines().find_map(|line| line.strip_prefix(&start)?.parse().ok());
         value.unwrap_or_else(|| panic!("no {name} in {page}"))
     }
@@ -375,12 +370,12 @@ fn a_directory_out_of_reach_keeps_its_last_rows_and_says_their_age() {
         stage.proxy.await_log(mark, "directory unreachable; what was read last stays in force");
         assert_eq!(notes(&mut stage.login("two_app").connect()), "of 2");
         kit::eventually("its age is told", || {
-            let (status, body) = stage.http("/readyz");
+            let (status, body) = stage.proxy.get("/readyz");
             status == 200 && body.starts_with("ready\nthe directory of database ") && body.contains(" s old: ")
         });
         kit::eventually("and grows", || stage.metric("directory_age_seconds") > 1.0);
         stage.sql(&format!("ALTER ROLE {} LOGIN", stage.reader));
-        kit::eventually("it is read again", || stage.http("/readyz").1 == "ready\n");
+        kit::eventually("it is read again", || stage.proxy.get("/readyz").1 == "ready\n");
         stage.database.clone()
     };
     assert!(cluster.psql(&database, "SELECT 1").is_err(), "the stage is gone");
