@@ -400,19 +400,33 @@ fn cut(directory: &Path, scan: &Scan, first: u64) -> io::Result<()> {
 }
 
 /// The records of ends that were cut, now or by a process that did not live to record it. A process signs its record of a
-/// cut before it does anything else, so only cuts behind the newest checkpoint can be without one.
+/// cut before it does anything else, so only cuts behind the newest checkpoint can be without one. A cut that lies behind
+/// the log's end, because more was lost after it, gets the end's number: once signed, its record covers it too.
 fn unrecorded(directory: &Path, scan: &Scan) -> io::Result<Vec<Control>> {
     let mut records = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
+    let end = scan.frontier.size();
+    for entry in fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()? {
         let name = entry.file_name();
-        let Some(file) = name.to_str() else { continue };
-        let at = file.strip_prefix(TORN).and_then(|rest| rest.split('-').next()?.parse::<u64>().ok());
-        if at.is_some_and(|at| at >= scan.signed) && !scan.recorded.iter().any(|known| known == file) {
-            records.push(Control::Torn { bytes: entry.metadata()?.len(), file: file.to_owned() });
+        let Some((file, (at, cut))) = name.to_str().and_then(|file| Some((file, torn_name(file)?))) else { continue };
+        if at < scan.signed || scan.recorded.iter().any(|known| known == file) {
+            continue;
         }
+        let mut file = file.to_owned();
+        if at > end {
+            let free = (cut..).map(|cut| format!("{TORN}{end}-{cut}")).find(|name| !directory.join(name).exists());
+            file = free.expect("a number that is free");
+            fs::rename(entry.path(), directory.join(&file))?;
+            sync_directory(directory)?;
+        }
+        records.push(Control::Torn { bytes: fs::metadata(directory.join(&file))?.len(), file });
     }
     Ok(records)
+}
+
+/// The record's number and the time, in ms, in the name of a file with a cut end.
+fn torn_name(file: &str) -> Option<(u64, u64)> {
+    let (at, cut) = file.strip_prefix(TORN)?.split_once('-')?;
+    Some((at.parse().ok()?, cut.parse().ok()?))
 }
 
 /// The manifest's lines, and how many bytes they have: a torn last one was not written yet.

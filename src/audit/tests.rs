@@ -538,6 +538,31 @@ fn a_cut_that_nobody_lived_to_record_is_recorded_once() {
     assert_eq!((&seen.records[3]["file"], &seen.records[3]["bytes"]), (&"torn-2-1700000000000".into(), &4.into()));
 }
 
+/// The end of the log was lost after the cut, and the number in the cut's name with it.
+#[test]
+fn a_cut_behind_the_end_of_the_log_is_recorded_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = config(dir.path());
+    Stream::open(&config).expect("open").shutdown().expect("shutdown");
+    for file in ["70-1700000000000", "80-1700000000000", "2-1700000000001"] {
+        fs::write(config.directory.join(format!("{TORN}{file}")), file).expect("a file");
+    }
+    for _ in 0..2 {
+        Stream::open(&config).expect("open").shutdown().expect("shutdown");
+    }
+    let seen = see(&config.directory, &[&key(1)]);
+    assert_eq!(seen.kinds(), ["start", "stop", "start", "gap", "gap", "gap", "stop", "start", "stop"]);
+    let mut kept: Vec<String> = Vec::new();
+    for gap in &seen.records[3..6] {
+        let name = gap["file"].as_str().expect("a name");
+        assert!(name.starts_with("torn-2-"), "{name}");
+        kept.push(fs::read_to_string(config.directory.join(name)).expect("it is there"));
+        assert_eq!(gap["bytes"], kept.last().expect("one").len());
+    }
+    kept.sort();
+    assert_eq!(kept, ["2-1700000000001", "70-1700000000000", "80-1700000000000"], "none took another's place");
+}
+
 #[test]
 fn a_writer_that_stalls_fills_the_queue_and_nothing_is_lost() {
     for durability in [Durability::Strict, Durability::Group] {

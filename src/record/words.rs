@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::sql::lexer::{Lexer, TokenKind};
-use crate::sql::{Analysis, Failure, Relation, RelationUsage, Statement};
+use crate::sql::{Analysis, Failure, Relation, RelationUsage, Statement, fingerprints};
 
 use super::json::{Json, put_string};
 use super::keywords::is_keyword;
@@ -30,8 +30,8 @@ impl Words {
         let mut json = Json::new(&mut out);
         let statements = &analysis.statements;
         json.array("statements", statements.iter().take(NAMES_MAX), |out, it| put_string(out, it.kind.label()));
-        json.array("fingerprints", statements.iter().take(NAMES_MAX), |out, it| {
-            put_string(out, &format!("{:016x}", it.fingerprint.value()));
+        json.array("fingerprints", fingerprints(text, analysis, NAMES_MAX).iter(), |out, it| {
+            put_string(out, &format!("{it:016x}"));
         });
         if let Some(failure) = &analysis.failure {
             json.text(

@@ -2,7 +2,8 @@
 //!
 //! A hit in a worker's own table takes no lock and allocates nothing. Texts are compared in full: a hash never decides. Texts
 //! that differ only in literals share one analysis where literals provably do not matter (`shape`): plain queries that
-//! change no session state and name no object by a literal. Both tables are bounded in entries and in bytes.
+//! change no session state and name no object by a literal. Both tables are bounded in entries and in bytes; in a full one a
+//! text takes another's place when it comes for the second time.
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,7 @@ pub struct Analyses {
     shared: Arc<SharedAnalyses>,
     texts: Clock,
     shapes: Clock,
+    seen: Seen,
     /// The shape of the text at hand.
     shape: Vec<u8>,
     hits: u64,
@@ -37,7 +39,7 @@ impl Analyses {
     /// An empty table in front of the shared one. `limits` bound texts and shapes each.
     pub fn new(shared: Arc<SharedAnalyses>, limits: Limits) -> Self {
         let (texts, shapes) = (Clock::new(limits), Clock::new(limits));
-        Self { shared, texts, shapes, shape: Vec::new(), hits: 0, misses: 0 }
+        Self { shared, texts, shapes, seen: Seen::default(), shape: Vec::new(), hits: 0, misses: 0 }
     }
 
     /// What the text does. Never fails: a text that cannot be read has `Analysis::failure`.
@@ -129,6 +131,10 @@ impl Analyses {
             return analysis;
         }
         let bytes = weight(&analysis);
+        let full = self.texts.is_full(bytes) || self.shapes.is_full(bytes);
+        if full && !self.seen.again(keys.shape.unwrap_or(keys.text)) {
+            return analysis;
+        }
         self.texts.insert(keys.text, text, Arc::clone(&analysis), bytes);
         // The other workers take copies: of the shape, where there is one, and it serves for this text, too.
         if let Some(hash) = keys.shape.filter(|_| is_indifferent_to_literals(&analysis)) {
@@ -139,6 +145,22 @@ impl Analyses {
             self.shared.part(keys.text).texts.insert(keys.text, text, Arc::clone(&analysis), bytes);
         }
         analysis
+    }
+}
+
+/// Hashes of what was read while a table was full, of late. Texts that never come again would cost twice: to be kept, and
+/// whatever they take the place of.
+#[derive(Default)]
+struct Seen(Vec<u32>);
+
+impl Seen {
+    /// Whether it was seen before; from now on it was.
+    fn again(&mut self, hash: u64) -> bool {
+        if self.0.is_empty() {
+            self.0 = vec![0; SEEN];
+        }
+        let (at, rest) = (hash as usize % SEEN, (hash >> 32) as u32);
+        std::mem::replace(&mut self.0[at], rest) == rest
     }
 }
 
@@ -230,16 +252,14 @@ fn weight(analysis: &Analysis) -> usize {
         let assignments = facts.assignments.iter().map(|a| 96 + a.name.len() + a.columns.len() * 40).sum::<usize>();
         let columns = facts.parameters.iter().map(|p| 40 + p.columns.len() * 120).sum::<usize>();
         let facts = assignments + columns + (facts.settings.len() + facts.schemas.len() + facts.options.len()) * 64;
-        size_of::<Statement>()
-            + statement.fingerprint.len()
-            + relations
-            + functions
-            + facts
-            + statement.effects.len() * (size_of::<Effect>() + 32)
+        size_of::<Statement>() + relations + functions + facts + statement.effects.len() * (size_of::<Effect>() + 32)
     };
     // What records say of it is made later, and bounded.
     size_of::<Analysis>() + WORDS + analysis.statements.iter().map(of_statement).sum::<usize>()
 }
+
+/// Hashes that are remembered: of more texts than a table has.
+const SEEN: usize = 8_192;
 
 /// Parts of the shared table, each under its own lock.
 const PARTS: usize = 16;

@@ -109,6 +109,29 @@ fn tables_stay_bounded_under_texts_that_never_repeat() {
 }
 
 #[test]
+fn texts_that_never_repeat_drive_out_none_that_do() {
+    let limits = Limits { entries: 50, bytes: 1 << 20 };
+    let shared = Arc::new(SharedAnalyses::new(Limits { entries: 1_600, bytes: 1 << 20 }));
+    let mut analyses = Analyses::new(shared, limits);
+    let known: Vec<String> = (0..50).map(|i| format!("select b{i} from t")).collect();
+    known.iter().for_each(|text| drop(analyses.read(text.as_bytes())));
+    (0..5_000).for_each(|i| drop(analyses.read(format!("select a{i} from t where c = {i}").as_bytes())));
+    let (_, misses) = counts(&analyses);
+    known.iter().for_each(|text| drop(analyses.read(text.as_bytes())));
+    assert_eq!(counts(&analyses), (50, misses));
+    // One of the shape of another that came before takes a place; so does a text that has none to share.
+    for (first, second, third) in [
+        ("select x from u where d = 1", "select x from u where d = 2", "select x from u where d = 3"),
+        ("set a = 1", "set a = 1", "set a = 1"),
+    ] {
+        let (hits, misses) = counts(&analyses);
+        [first, second, third, third].iter().for_each(|text| drop(analyses.read(text.as_bytes())));
+        assert_eq!(counts(&analyses), (hits + 2, misses + 2), "{first}");
+    }
+    assert_eq!(analyses.counters().entries, 100);
+}
+
+#[test]
 fn large_texts_are_read_and_not_kept() {
     let mut analyses = analyses();
     let text = format!("select '{}'", "x".repeat(TEXT_MAX));

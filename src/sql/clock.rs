@@ -65,6 +65,11 @@ impl Clock {
         Some(&slot.analysis)
     }
 
+    /// One more analysis of so many bytes, and something must go.
+    pub(super) fn is_full(&self, weight: usize) -> bool {
+        self.slots.len() >= self.limits.entries || self.bytes + weight + OVERHEAD > self.limits.bytes
+    }
+
     /// Keeps an analysis; what has not been used lately makes room. `weight`: the analysis's own bytes.
     pub(super) fn insert(&mut self, hash: u64, key: &[u8], analysis: Arc<Analysis>, weight: usize) {
         let bytes = key.len() + weight + OVERHEAD;

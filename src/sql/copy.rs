@@ -3,6 +3,8 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{DefElem, Node};
 
+use super::grammar;
+
 /// One COPY FROM STDIN, as written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CopyFrom {
@@ -27,8 +29,8 @@ pub enum OptionValue {
 
 /// Reads a text that is one COPY FROM STDIN; anything else is `None`.
 pub fn read(text: &[u8]) -> Option<CopyFrom> {
-    let tree = pg_query::parse(std::str::from_utf8(text).ok()?, 0).ok()?.protobuf;
-    let [raw] = tree.stmts.as_slice() else { return None };
+    let trees = grammar::trees(std::str::from_utf8(text).ok()?).ok()?;
+    let [raw] = trees.as_slice() else { return None };
     let NodeEnum::CopyStmt(copy) = raw.stmt.as_ref()?.node.as_ref()? else { return None };
     let relation = copy.relation.as_ref()?;
     if !copy.is_from || copy.is_program || !copy.filename.is_empty() || !relation.catalogname.is_empty() {

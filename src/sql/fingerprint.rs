@@ -1,45 +1,33 @@
 //! pg_query's fingerprint of a statement: the same for all texts that differ in literals only.
 //!
-//! Making one is a second parse, and only records ask for it: it is made when it is first asked for.
+//! Making one is a second parse, and only records ask for it, once for all texts of one shape.
 
-use std::sync::OnceLock;
-
-use super::grammar::bounded;
+use super::grammar::{self, bounded};
 use super::lexer::{Lexer, TokenKind};
+use super::{Analysis, Spans, Statement, StatementKind};
 
-/// See the module's documentation. 64 bits; 0: there is none.
-#[derive(Debug, Clone, Default)]
-pub struct Fingerprint {
-    /// The statement without its literals, and with one blank for all white space: the same for all texts of one shape.
-    text: Box<str>,
-    value: OnceLock<u64>,
-}
-
-impl Fingerprint {
-    /// pg_query leaves constants out, but takes in what utility statements keep as plain strings (a password, a connection's
-    /// options), and a hash of that would let it be found by trying.
-    pub(super) fn of(statement: &str) -> Self {
-        let text = if statement.len() > TEXT_MAX { Box::default() } else { without_literals(statement).into() };
-        Self { text, value: OnceLock::new() }
-    }
-
-    pub fn value(&self) -> u64 {
-        *self.value.get_or_init(|| {
-            let value = |text: &str| Ok(pg_query::fingerprint(text, 0, 0).map_or(0, |fingerprint| fingerprint.value));
-            if self.text.is_empty() { 0 } else { bounded(self.text.as_bytes(), value).unwrap_or(0) }
-        })
-    }
-
-    /// Bytes that it keeps.
-    pub(super) fn len(&self) -> usize {
-        self.text.len()
+/// The fingerprints of the text's first `max` statements. 64 bits each; 0: there is none.
+///
+/// pg_query leaves constants out, but takes in what utility statements keep as plain strings (a password, a connection's
+/// options), and a hash of that would let it be found by trying: literals are replaced before.
+pub fn fingerprints(text: &[u8], analysis: &Analysis, max: usize) -> Vec<u64> {
+    let of = |statement: &Statement| match statement.kind {
+        StatementKind::Unknown => 0,
+        _ => text.get(statement.span.clone()).map_or(0, fingerprint),
+    };
+    match (analysis.spans, analysis.statements.as_slice()) {
+        (Spans::Exact, statements) => statements.iter().take(max).map(of).collect(),
+        (Spans::Shape, [_]) => vec![fingerprint(text)],
+        (Spans::Shape, _) => grammar::read(text).statements.iter().take(max).map(of).collect(),
     }
 }
 
-impl PartialEq for Fingerprint {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
+fn fingerprint(statement: &[u8]) -> u64 {
+    let Some(statement) = std::str::from_utf8(statement).ok().filter(|statement| statement.len() <= TEXT_MAX) else {
+        return 0;
+    };
+    let value = |text: &str| Ok(pg_query::fingerprint(text, 0, 0).map_or(0, |fingerprint| fingerprint.value));
+    bounded(without_literals(statement).as_bytes(), value).unwrap_or(0)
 }
 
 /// The text with another literal of its kind for each: the same one, so that nothing of the first is left. One that stands

@@ -2,9 +2,9 @@
 //!
 //! Why this binding: `pg_query` 18 keeps libpg_query's check of the stack's depth, and its tree is plain data whose every field
 //! the compiler makes us name (`tree`). `pg_raw_parse` has no such check, no fingerprint, and a walk that panics on utility
-//! statements. The price is the way of the tree through protobuf: upb looks at 270 fields for every node it writes, nearly half
-//! of a miss's instructions, so this module takes about 6.5 µs for 51 bytes and 66 µs for 1.2 KB, warm, and more in a proxy that does
-//! other things in between (bench's `analysis`, `unseen-simple-16`). Texts and shapes that repeat do not pay it (`cache`).
+//! statements. The tree takes a shorter way here than `pg_query::parse` gives it (`pgwarden-grammar`); of a miss, decoding and
+//! dropping it are still a third. This module takes about 3.5 µs for 51 bytes and 41 µs for 1.2 KB, warm (bench's `analysis`), and
+//! more in a proxy that does other things in between (`unseen-simple-16`). Texts and shapes that repeat do not pay it (`cache`).
 //! Never used: `deparse` and `scan_tokens`, which crash on some texts.
 //!
 //! No text may panic or abort, and none may hold a thread for longer than its size explains (up to 5 µs a byte, so callers cap it): sizes are capped, what is quadratic for the scanner is refused before,
@@ -12,15 +12,16 @@
 //! libpg_query hands out (10,000 messages).
 
 use std::collections::HashSet;
+use std::ffi::CString;
 use std::hash::Hash;
 use std::ops::Range;
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::RawStmt;
+use pg_query::protobuf::{ParseResult, RawStmt};
+use prost::Message;
 
 use super::depth::{self, Survey};
 use super::effects::effects_of;
-use super::fingerprint::Fingerprint;
 use super::kinds::{access_of, kind_of};
 use super::walk::walk;
 use super::{Access, Admission, Analysis, Described, Effect, Facts, Failure, Spans, Statement, StatementKind, Summary};
@@ -79,7 +80,10 @@ pub(crate) fn bounded<T: Send>(
 
 /// The grammar's trees of a text, by [`bounded`]'s leave.
 pub(crate) fn trees(text: &str) -> Result<Vec<RawStmt>, Failure> {
-    let tree = pg_query::parse(text, 0).map_err(failure_of)?.protobuf;
+    let text = CString::new(text).map_err(|_| Failure::Encoding)?;
+    let tree = pgwarden_grammar::parse(&text).map_err(failure_of)?;
+    // The grammar's own bytes: not of the text's making if they cannot be decoded.
+    let tree = ParseResult::decode(&*tree).map_err(|_| Failure::TooComplex)?;
     if tree.stmts.len() > STATEMENTS_MAX { Err(Failure::TooComplex) } else { Ok(tree.stmts) }
 }
 
@@ -96,19 +100,12 @@ fn parse_here(text: &str) -> Result<Vec<(Statement, Literals)>, Failure> {
     trees(text)?.iter().map(|raw| statement_of(raw, text, &mut steps)).collect()
 }
 
-fn failure_of(error: pg_query::Error) -> Failure {
-    match error {
-        pg_query::Error::Parse(message) => {
-            let too_deep = ["stack depth", "nested too deeply", "memory exhausted"];
-            if too_deep.iter().any(|part| message.contains(part)) {
-                Failure::TooComplex
-            } else {
-                Failure::Syntax { message: shortened(message) }
-            }
-        }
-        pg_query::Error::Conversion(_) => Failure::Encoding,
-        // Not of the text's making: the binding could not hand the tree over.
-        _ => Failure::TooComplex,
+fn failure_of(error: pgwarden_grammar::Error) -> Failure {
+    let too_deep = ["stack depth", "nested too deeply", "memory exhausted"];
+    if too_deep.iter().any(|part| error.message.contains(part)) {
+        Failure::TooComplex
+    } else {
+        Failure::Syntax { message: shortened(error.message) }
     }
 }
 
@@ -140,11 +137,10 @@ fn statement_of(raw: &RawStmt, text: &str, steps: &mut usize) -> Result<(Stateme
     };
     let relations = each_once(found.relations.into_iter().map(|(_, relation)| relation).collect());
     let functions = each_once(found.functions.into_iter().map(|(_, name)| name).collect());
-    let fingerprint = Fingerprint::of(&text[span.clone()]);
     let literals = if found.literals { Literals::Matter } else { Literals::Indifferent };
     let parameters_max = found.parameters_max;
     let facts = found.facts;
-    let statement = Statement { kind, span, access, effects, relations, functions, parameters_max, fingerprint, facts };
+    let statement = Statement { kind, span, access, effects, relations, functions, parameters_max, facts };
     Ok((statement, literals))
 }
 
@@ -172,7 +168,6 @@ fn unknown(span: Range<usize>) -> Statement {
         relations: Vec::new(),
         functions: Vec::new(),
         parameters_max: 0,
-        fingerprint: Fingerprint::default(),
         facts: Facts::default(),
     }
 }

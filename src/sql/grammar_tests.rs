@@ -1,7 +1,7 @@
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
-use super::super::{Relation, RelationUsage};
+use super::super::{Relation, RelationUsage, fingerprints};
 use super::*;
 
 /// One line a text: kind, access, effects, relations, functions, parameters; then the text's summary.
@@ -1239,9 +1239,23 @@ fn what_is_no_text_is_refused() {
 
 #[test]
 fn fingerprints_ignore_literals_only() {
-    let fingerprint = |text: &str| read(text.as_bytes()).statements[0].fingerprint.value();
+    let fingerprint = |text: &str| fingerprints(text.as_bytes(), &read(text.as_bytes()), 1)[0];
     assert_eq!(fingerprint("select a from t where b = 1"), fingerprint("select a from t where b = 'x'"));
     assert_ne!(fingerprint("select a from t where b = 1"), fingerprint("select a from t where c = 1"));
+    assert_ne!(fingerprint("select a from t where b = 1"), 0);
+}
+
+#[test]
+fn fingerprints_are_the_same_where_a_shape_says_where_statements_are() {
+    for text in ["select a from t where b = 1", " /* x */ select 1;", "select 'long'; select b, 2 from t; ; table u"] {
+        let exact = read(text.as_bytes());
+        let of_shape = Analysis { spans: Spans::Shape, ..exact.clone() };
+        let all = fingerprints(text.as_bytes(), &exact, 64);
+        assert_eq!(all.len(), exact.statements.len());
+        assert!(!all.contains(&0), "{text}");
+        assert_eq!(fingerprints(text.as_bytes(), &of_shape, 64), all, "{text}");
+    }
+    assert_eq!(fingerprints(b"table a; table b", &read(b"table a; table b"), 1).len(), 1);
 }
 
 #[test]
@@ -1249,7 +1263,7 @@ fn a_fingerprint_does_not_let_a_literal_be_found() {
     let fingerprint = |text: &str| {
         let analysis = read(text.as_bytes());
         assert_eq!(analysis.failure, None, "{text}");
-        analysis.statements[0].fingerprint.value()
+        fingerprints(text.as_bytes(), &analysis, 1)[0]
     };
     for place in [
         "alter role r password ?",

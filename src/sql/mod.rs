@@ -30,7 +30,7 @@ use crate::record::{TextMark, Words};
 pub use cache::{Analyses, SharedAnalyses};
 pub use clock::Limits;
 pub use facts::{name_in, name_list};
-pub use fingerprint::Fingerprint;
+pub use fingerprint::fingerprints;
 
 /// What one text (a Query's or a Parse's) does, statement by statement.
 #[derive(Debug, Clone, PartialEq)]
@@ -216,7 +216,6 @@ pub struct Statement {
     pub functions: Vec<Vec<String>>,
     /// Parameters `$n` used, highest number.
     pub parameters_max: u16,
-    pub fingerprint: Fingerprint,
     /// What policy asks beyond that.
     pub facts: Facts,
 }

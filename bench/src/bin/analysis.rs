@@ -22,6 +22,9 @@ struct Args {
     /// One step alone
     #[arg(long)]
     only: Option<String>,
+    /// One text alone
+    #[arg(long)]
+    text: Option<String>,
     /// So many times instead of for a time
     #[arg(long)]
     times: Option<u64>,
@@ -33,7 +36,8 @@ fn main() -> Result<()> {
     println!("| text | step | µs | of it user |\n|---|---|---|---|");
     for (name, text) in &texts {
         let step = |step: &str, run: &mut dyn FnMut(u64)| -> Result<()> {
-            if args.only.as_deref().is_some_and(|only| only != step) {
+            let others = |only: &Option<String>, this: &str| only.as_deref().is_some_and(|only| only != this);
+            if others(&args.only, step) || others(&args.text, name) {
                 return Ok(());
             }
             let (before, start) = (user()?, Instant::now());

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use pgwarden::cluster::Cluster;
 use pgwarden::record::HashKey;
-use pgwarden::sql::grammar;
+use pgwarden::sql::{fingerprints, grammar};
 use serde_json::Value;
 
 use super::{Book, close, key};
@@ -174,8 +174,9 @@ impl Readings {
 
     fn fingerprints(&mut self, text: &str) -> Value {
         let read = || {
-            let statements = grammar::read(text.as_bytes()).statements;
-            statements.iter().map(|it| format!("{:016x}", it.fingerprint.value())).collect::<Vec<_>>().into()
+            let analysis = grammar::read(text.as_bytes());
+            let all = fingerprints(text.as_bytes(), &analysis, usize::MAX);
+            all.iter().map(|it| format!("{it:016x}")).collect::<Vec<_>>().into()
         };
         self.fingerprints.entry(text.to_owned()).or_insert_with(read).clone()
     }
