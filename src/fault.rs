@@ -86,6 +86,10 @@ pub trait Report {
     fn detail(&self) -> Option<Cow<'_, str>> {
         None
     }
+    /// Where in the client's text it is, in characters from 1.
+    fn position(&self) -> Option<u32> {
+        None
+    }
     /// The rule of policy that it refuses by: a label, and a field of the audit.
     fn rule(&self) -> Option<&'static str> {
         None

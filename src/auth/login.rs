@@ -428,6 +428,7 @@ async fn farewell(mut inbound: Inbound, error: &LoginError) -> std::io::Result<(
         message: &text,
         detail: detail.as_deref(),
         hint: hint.as_deref(),
+        position: None,
     };
     let mut out = BytesMut::new();
     message::error_response(&mut out, &fields);

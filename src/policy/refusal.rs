@@ -12,6 +12,8 @@ pub struct Refusal {
     pub sqlstate: SqlState,
     pub message: Cow<'static, str>,
     pub hint: Cow<'static, str>,
+    /// Where in the text, in characters from 1.
+    pub position: Option<u32>,
 }
 
 /// Every rule by its name, with the SQLSTATEs of its refusals and what it refuses.
@@ -50,7 +52,13 @@ impl Refusal {
         message: impl Into<Cow<'static, str>>,
         hint: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { rule, sqlstate: SqlState::INSUFFICIENT_PRIVILEGE, message: message.into(), hint: hint.into() }
+        Self {
+            rule,
+            sqlstate: SqlState::INSUFFICIENT_PRIVILEGE,
+            message: message.into(),
+            hint: hint.into(),
+            position: None,
+        }
     }
 
     /// Not possible here (0A000).
@@ -115,6 +123,10 @@ impl Report for Refusal {
 
     fn detail(&self) -> Option<Cow<'_, str>> {
         Some(format!("Refused by pgwarden, rule {}.", self.rule).into())
+    }
+
+    fn position(&self) -> Option<u32> {
+        self.position
     }
 
     fn rule(&self) -> Option<&'static str> {

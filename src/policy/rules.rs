@@ -360,9 +360,14 @@ fn unparsed(failure: &Failure) -> Refusal {
     let refusal =
         |sqlstate, message: String, hint: &'static str| Refusal { sqlstate, ..Refusal::new("unparsed", message, hint) };
     match failure {
-        Failure::Syntax { message } => {
-            refusal(SqlState::SYNTAX_ERROR, message.clone(), "The text is not SQL of PostgreSQL's grammar; correct it.")
-        }
+        Failure::Syntax { message, position } => Refusal {
+            position: *position,
+            ..refusal(
+                SqlState::SYNTAX_ERROR,
+                message.clone(),
+                "The text is not SQL of PostgreSQL's grammar; correct it.",
+            )
+        },
         Failure::TooComplex => refusal(
             SqlState::PROGRAM_LIMIT_EXCEEDED,
             "the statement is too long or too deeply nested to be read".to_owned(),

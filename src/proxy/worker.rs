@@ -534,6 +534,7 @@ async fn refuse(stream: Stream, mut out: BytesMut, error: NotAdmitted) {
         message: &error.message(),
         detail: None,
         hint: hint.as_deref(),
+        position: None,
     };
     message::error_response(&mut out, &fields);
     finish(stream, out).await;

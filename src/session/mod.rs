@@ -377,6 +377,7 @@ fn encode_as(report: &dyn Report, severity: Severity) -> Box<[u8]> {
         message: &report.message(),
         detail: detail.as_deref(),
         hint: hint.as_deref(),
+        position: report.position(),
     };
     message::error_response(&mut out, &fields);
     Vec::from(out).into_boxed_slice()

@@ -105,7 +105,7 @@ fn failure_of(error: pgwarden_grammar::Error) -> Failure {
     if too_deep.iter().any(|part| error.message.contains(part)) {
         Failure::TooComplex
     } else {
-        Failure::Syntax { message: shortened(error.message) }
+        Failure::Syntax { message: shortened(error.message), position: error.position }
     }
 }
 

@@ -142,13 +142,13 @@ fn queries_name_what_they_touch() {
             select b from t where a >-- 2 and b='
              5 union all select passwd from secret --'
              1
-                Syntax { message: "syntax error at or near \"1\"" } (failed)
+                Syntax { message: "syntax error at or near \"1\"", position: Some(83) } (failed)
             select passwd like from secret
                 Select Read <secret> (plain)
             update only t set a = 1
                 Update Write <t:Update> (plain writes)
             a &>$$ from public_t --$$ from secret
-                Syntax { message: "syntax error at or near \"a\"" } (failed)
+                Syntax { message: "syntax error at or near \"a\"", position: Some(1) } (failed)
             select a &>$$ from public_t --$$ from secret
                 Select Read <secret> (plain)
             select 1 into x
@@ -1021,13 +1021,13 @@ fn texts_that_are_no_statement() {
             -- only this
                  (empty)
             select from where
-                Syntax { message: "syntax error at or near \"where\"" } (failed)
+                Syntax { message: "syntax error at or near \"where\"", position: Some(13) } (failed)
             select '
-                Syntax { message: "unterminated quoted string at or near \"'\"" } (failed)
+                Syntax { message: "unterminated quoted string at or near \"'\"", position: Some(8) } (failed)
             select $
-                Syntax { message: "syntax error at or near \"$\"" } (failed)
+                Syntax { message: "syntax error at or near \"$\"", position: Some(8) } (failed)
             create wombat
-                Syntax { message: "syntax error at or near \"wombat\"" } (failed)
+                Syntax { message: "syntax error at or near \"wombat\"", position: Some(8) } (failed)
         "#]],
     );
 }
@@ -1113,7 +1113,7 @@ fn hostile_texts_end_in_time_and_on_a_small_stack() {
             let begun = std::time::Instant::now();
             let analysis = read(text.as_bytes());
             let took = begun.elapsed();
-            if let Some(Failure::Syntax { message }) = &analysis.failure {
+            if let Some(Failure::Syntax { message, .. }) = &analysis.failure {
                 assert!(message.len() < 300, "{name}");
             }
             assert!(took < std::time::Duration::from_secs(5), "{name}: {took:?}");

@@ -111,8 +111,8 @@ impl PartialEq for Admission {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Failure {
-    /// The grammar's own message.
-    Syntax { message: String },
+    /// The grammar's own message, and where in the text, in characters from 1.
+    Syntax { message: String, position: Option<u32> },
     /// Larger, deeper or slower to scan than we read.
     TooComplex,
     /// Not UTF-8, or holds a NUL.

@@ -53,18 +53,21 @@ pub struct Fields<'a> {
     pub message: &'a str,
     pub detail: Option<&'a str>,
     pub hint: Option<&'a str>,
+    /// In the query string, in characters from 1.
+    pub position: Option<u32>,
 }
 
 impl Fields<'_> {
     fn list(&self) -> Vec<(u8, String)> {
         let level = self.level.as_str();
-        let mut list = Vec::with_capacity(6);
+        let mut list = Vec::with_capacity(7);
         list.push((b'S', level.to_owned()));
         list.push((b'V', level.to_owned()));
         list.push((b'C', String::from_utf8_lossy(&self.sqlstate).into_owned()));
         list.push((b'M', text(self.message)));
         list.extend(self.detail.map(|detail| (b'D', text(detail))));
         list.extend(self.hint.map(|hint| (b'H', text(hint))));
+        list.extend(self.position.map(|position| (b'P', position.to_string())));
         list
     }
 }
@@ -277,11 +280,14 @@ mod tests {
             message: "no\0t this",
             detail: None,
             hint: Some("Try again."),
+            position: None,
         };
         let bytes = encoded(|out| error_response(out, &fields));
         assert_eq!(body(&bytes, b'E'), b"SFATAL\0VFATAL\0C28P01\0Mno\0HTry again.\0\0");
         let bytes = encoded(|out| notice_response(out, &Fields { level: Level::Warning, ..fields }));
         assert!(body(&bytes, b'N').starts_with(b"SWARNING\0VWARNING\0"));
+        let bytes = encoded(|out| error_response(out, &Fields { position: Some(12), ..fields }));
+        assert!(body(&bytes, b'E').ends_with(b"\0HTry again.\0P12\0\0"));
     }
 
     #[test]

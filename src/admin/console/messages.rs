@@ -130,6 +130,7 @@ pub fn error(out: &mut BytesMut, report: &dyn Report) {
     };
     let (message, detail, hint) = (report.message(), report.detail(), report.hint());
     let SqlState(sqlstate) = report.sqlstate();
-    let fields = Fields { level, sqlstate, message: &message, detail: detail.as_deref(), hint: hint.as_deref() };
+    let fields =
+        Fields { level, sqlstate, message: &message, detail: detail.as_deref(), hint: hint.as_deref(), position: None };
     message::error_response(out, &fields);
 }
