@@ -3,9 +3,11 @@
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
+use rustix::net::{RecvFlags, SendFlags};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -136,23 +138,22 @@ impl Stream {
     ///
     /// What `AsyncRead` tells in two calls: the second one only asks the runtime again, and that costs as much as a small read.
     pub fn poll_receive(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<Received>> {
-        let (tried, is_all) = match self {
-            Stream::Tcp(tcp) => {
-                let tried = tcp.try_read(room);
-                let clear = || tcp.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
-                let is_all = is_partial(&tried, room) && clear().is_err() && tcp.poll_read_ready(cx).is_pending();
-                (tried, is_all)
-            }
-            Stream::Unix(unix) => {
-                let tried = unix.try_read(room);
-                let clear = || unix.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
-                let is_all = is_partial(&tried, room) && clear().is_err() && unix.poll_read_ready(cx).is_pending();
-                (tried, is_all)
-            }
-            Stream::Tls(_) | Stream::Memory(_) => (Err(io::ErrorKind::WouldBlock.into()), false),
+        let mut partial = None;
+        let tried = match self {
+            Stream::Tcp(tcp) => tcp.try_io(Interest::READABLE, || receive(&*tcp, room, &mut partial)),
+            Stream::Unix(unix) => unix.try_io(Interest::READABLE, || receive(&*unix, room, &mut partial)),
+            Stream::Tls(_) | Stream::Memory(_) => Err(io::ErrorKind::WouldBlock.into()),
         };
+        if let Some(count) = partial {
+            let is_all = match self {
+                Stream::Tcp(tcp) => tcp.poll_read_ready(cx).is_pending(),
+                Stream::Unix(unix) => unix.poll_read_ready(cx).is_pending(),
+                Stream::Tls(_) | Stream::Memory(_) => false,
+            };
+            return Poll::Ready(Ok(Received { count, is_all }));
+        }
         match tried {
-            Ok(count) => Poll::Ready(Ok(Received { count, is_all })),
+            Ok(count) => Poll::Ready(Ok(Received { count, is_all: false })),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let mut buffer = ReadBuf::new(room);
                 let read = ready!(Pin::new(self).poll_read(cx, &mut buffer));
@@ -162,17 +163,39 @@ impl Stream {
         }
     }
 
+    /// Reads what the runtime was not told of: see [`Stream::set_receive_low_water`]. Whoever waits for the runtime's word waits on.
+    pub fn receive_untold(&self, room: &mut [u8]) -> io::Result<Option<usize>> {
+        let mut partial = None;
+        let read = match self {
+            Stream::Tcp(tcp) => receive(tcp, room, &mut partial),
+            Stream::Unix(_) | Stream::Tls(_) | Stream::Memory(_) => Err(io::ErrorKind::WouldBlock.into()),
+        };
+        match read {
+            Ok(count) => Ok(Some(count)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(partial),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Writes once; `cx` is woken where nothing can be written now.
     pub fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         // Most writes find room: then the runtime need not be asked to remember who waits.
         let tried = match self {
-            Stream::Tcp(tcp) => tcp.try_write(bytes),
-            Stream::Unix(unix) => unix.try_write(bytes),
+            Stream::Tcp(tcp) => tcp.try_io(Interest::WRITABLE, || send(&*tcp, bytes)),
+            Stream::Unix(unix) => unix.try_io(Interest::WRITABLE, || send(&*unix, bytes)),
             Stream::Tls(_) | Stream::Memory(_) => Err(io::ErrorKind::WouldBlock.into()),
         };
         match tried {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Pin::new(self).poll_write(cx, bytes),
             done => Poll::Ready(done),
+        }
+    }
+
+    /// Has the runtime told of data only when at least `bytes` have come, or the end. Says whether this kind of stream can.
+    pub fn set_receive_low_water(&self, bytes: u32) -> io::Result<bool> {
+        match self {
+            Stream::Tcp(tcp) => pgwarden_socket::set_receive_low_water(tcp, bytes).map(|()| true),
+            Stream::Tls(_) | Stream::Unix(_) | Stream::Memory(_) => Ok(false),
         }
     }
 
@@ -233,10 +256,23 @@ pub struct Received {
     pub is_all: bool,
 }
 
-/// The socket had less than there was room for: on Linux, whose events are edges, it has nothing left before the next one. (So
-/// does the runtime itself see it.)
-fn is_partial(read: &io::Result<usize>, room: &[u8]) -> bool {
-    matches!(read, Ok(count) if (1..room.len()).contains(count))
+/// Reads from a socket that does not block, by a system call that is no point of cancellation: the C library's, which is one,
+/// does more in a process of several threads. The same holds for [`send`].
+///
+/// Where the socket had less than there was room for, it has nothing left before the next event (on Linux, where events are
+/// edges; so does the runtime itself see it): the count is in `partial` then, and the runtime is told that nothing is there.
+fn receive(socket: impl AsFd, room: &mut [u8], partial: &mut Option<usize>) -> io::Result<usize> {
+    let length = room.len();
+    let (count, _) = rustix::net::recv(socket, room, RecvFlags::empty())?;
+    if (1..length).contains(&count) {
+        *partial = Some(count);
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    Ok(count)
+}
+
+fn send(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    Ok(rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)?)
 }
 
 /// A peek that finds neither bytes nor an end.
@@ -353,6 +389,37 @@ mod tests {
         drop(theirs);
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         assert!(!ours.is_quiet());
+    }
+
+    #[tokio::test]
+    async fn below_the_low_water_mark_bytes_are_read_by_those_who_ask() {
+        let (mut ours, mut theirs) = tcp_pair().await;
+        let mut room = [0; 1000];
+        assert!(receive_soon(&mut ours, &mut room).await.is_err(), "nothing is there");
+        assert!(ours.set_receive_low_water(100).unwrap());
+        theirs.write_all(&[7; 99]).await.unwrap();
+        assert!(receive_soon(&mut ours, &mut room).await.is_err(), "nobody is told");
+        assert_eq!(ours.receive_untold(&mut room).unwrap(), Some(99));
+        assert_eq!(ours.receive_untold(&mut room).unwrap(), None);
+        theirs.write_all(&[7; 100]).await.unwrap();
+        assert_eq!(receive_soon(&mut ours, &mut room).await.unwrap().unwrap().count, 100);
+        theirs.write_all(&[7; 5]).await.unwrap();
+        assert!(receive_soon(&mut ours, &mut room).await.is_err());
+        ours.set_receive_low_water(1).unwrap();
+        assert_eq!(receive_soon(&mut ours, &mut room).await.unwrap().unwrap().count, 5);
+        drop(theirs);
+        assert_eq!(ours.receive_untold(&mut room).unwrap(), Some(0), "the end");
+        let (memory, _other) = tokio::io::duplex(10);
+        assert!(!Stream::Memory(memory).set_receive_low_water(100).unwrap());
+    }
+
+    /// An error where nothing is told for a while.
+    async fn receive_soon(
+        stream: &mut Stream,
+        room: &mut [u8],
+    ) -> Result<io::Result<Received>, tokio::time::error::Elapsed> {
+        let received = std::future::poll_fn(|cx| stream.poll_receive(cx, room));
+        tokio::time::timeout(std::time::Duration::from_millis(200), received).await
     }
 
     #[tokio::test]

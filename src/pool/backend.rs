@@ -31,6 +31,8 @@ pub struct Backend {
     pub unsent: BytesMut,
     /// Bytes still to come of a message whose beginning was passed on already.
     pub passing: usize,
+    /// It is read in larger pieces: see [`Backend::gather`].
+    gathers: bool,
     /// NotificationResponses that came during an exchange, whole, for the session that listens.
     pub aside: BytesMut,
     pub prepared: Prepared,
@@ -160,6 +162,7 @@ impl Backend {
             held: BytesMut::new(),
             unsent: BytesMut::new(),
             passing: 0,
+            gathers: false,
             aside: BytesMut::new(),
             prepared: Prepared::new(prepared_max),
             unnamed: None,
@@ -316,6 +319,7 @@ impl Backend {
             held: BytesMut::new(),
             unsent: BytesMut::new(),
             passing: 0,
+            gathers: false,
             aside: BytesMut::new(),
             prepared,
             unnamed: travelling.unnamed,
@@ -334,7 +338,28 @@ impl Backend {
             permit: travelling.permit,
         })
     }
+
+    /// Lets what the server sends gather in the socket before anybody is woken. Says whether that is possible here.
+    pub fn gather(&mut self) -> bool {
+        self.gathers = self.stream.set_receive_low_water(GATHERED).unwrap_or(false);
+        self.gathers
+    }
+
+    pub fn gathers(&self) -> bool {
+        self.gathers
+    }
+
+    /// Every byte is told at once again.
+    pub fn stop_gathering(&mut self) {
+        if std::mem::take(&mut self.gathers) && self.stream.set_receive_low_water(1).is_err() {
+            // Short answers would be late.
+            self.close_after.get_or_insert(BackendClose::Unsettled);
+        }
+    }
 }
+
+/// Bytes that gather: what one read takes.
+const GATHERED: u32 = 64 << 10;
 
 #[cfg(test)]
 mod tests {

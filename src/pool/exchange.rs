@@ -65,6 +65,7 @@ impl Backend {
         count: usize,
         within: Duration,
     ) -> Result<Vec<Rows>, ExchangeError> {
+        self.stop_gathering();
         self.exchanging = true;
         let answer = tokio::time::timeout(within, self.converse(messages, count)).await;
         match answer {

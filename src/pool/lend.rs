@@ -390,6 +390,7 @@ impl Bound {
     pub fn release(mut self, _nothing_owed: Settled) {
         let backend = self.lease.backend_mut();
         backend.card.prepared.set(backend.prepared.len());
+        backend.stop_gathering();
         if backend.is_settled() && !backend.cancel.is_doubtful() {
             self.lease.give_back();
         } else {

@@ -360,6 +360,7 @@ impl Session {
             let ends = matches!(self.flow, Flow::Leaving) && self.queue.is_copying_in();
             return ends.then_some(Event::Close(CloseReason::Terminated));
         }
+        self.end_gathering();
         match &self.flow {
             Flow::Open => {}
             Flow::Before => self.reopen(),

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use super::auditing::Trail;
 use super::context::{APPLICATION_NAME, Context, Greeting};
 use super::errors::{ContextRefused, QUOTING, QuotingOff, WallReport};
+use super::gathering::Gathering;
 use super::handle::Handle;
 use super::readable::Readable;
 use super::sealing::Sealing;
@@ -121,6 +122,7 @@ impl Session {
             draining: false,
             from_client: Readable::default(),
             from_server: Readable::default(),
+            gathering: Gathering::default(),
             seen_unread: 0,
             analysed: None,
             trail,

@@ -30,6 +30,7 @@ mod effects;
 mod errors;
 mod extended;
 mod frontend;
+mod gathering;
 pub mod handle;
 pub mod limits;
 pub mod login;
@@ -63,6 +64,7 @@ use analysing::Analysed;
 use auditing::Trail;
 use context::{APPLICATION_NAME, Context, Rules};
 use effects::{Pins, Touched};
+use gathering::Gathering;
 use handle::Handle;
 use limits::Meter;
 use readable::Readable;
@@ -116,6 +118,7 @@ pub struct Session {
     draining: bool,
     from_client: Readable,
     from_server: Readable,
+    gathering: Gathering,
     /// Of `client.unread`, what was looked at and could not be dealt with yet.
     seen_unread: usize,
     /// The end of a transaction is still to be settled.

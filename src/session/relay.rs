@@ -44,6 +44,9 @@ impl Session {
         if std::mem::take(&mut self.settle_next) {
             return Poll::Ready(Event::Settle);
         }
+        if self.gathering.is_on() {
+            self.poll_gathering(cx);
+        }
         let context = self.context.clone();
         let mut scratch = context.scratch.borrow_mut();
         let mut out = context.out.borrow_mut();
@@ -56,6 +59,7 @@ impl Session {
                 match self.read_server(cx, &mut scratch) {
                     Read::Bytes(count) => {
                         moved = true;
+                        self.note_streamed(cx, count);
                         if let Some(event) = self.on_server_bytes(cx, &scratch[..count], &mut out) {
                             return Poll::Ready(event);
                         }
@@ -144,6 +148,15 @@ impl Session {
     }
 
     fn read_server(&mut self, cx: &mut TaskContext<'_>, scratch: &mut [u8]) -> Read {
+        if self.gathering.take_due()
+            && let Some(bound) = &self.bound
+        {
+            match bound.stream.receive_untold(scratch) {
+                Ok(Some(0)) | Err(_) => return Read::End,
+                Ok(Some(count)) => return Read::Bytes(count),
+                Ok(None) => {}
+            }
+        }
         match &mut self.bound {
             Some(bound) if self.from_server.may_be() => read(&mut bound.stream, &mut self.from_server, cx, scratch),
             Some(_) | None => Read::Nothing,

@@ -17,6 +17,7 @@ mod full_disk;
 mod guard;
 mod kept;
 mod kit;
+mod large_answers;
 mod leaks;
 mod limits;
 mod login;
