@@ -20,57 +20,61 @@ use crate::wire::CancelKey;
 use crate::wire::frame::TxStatus;
 
 /// A logged-in connection to a server. Who holds it is the pool's business.
+///
+/// What every message touches comes first, for the cache's sake.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Backend {
-    pub stream: Stream,
-    /// As the last ReadyForQuery said.
-    pub status: TxStatus,
-    /// Bytes read of a message that is not whole yet.
-    pub held: BytesMut,
     /// Bytes that the socket has not taken yet.
     pub unsent: BytesMut,
+    /// Bytes read of a message that is not whole yet.
+    pub held: BytesMut,
+    pub stream: Stream,
     /// Bytes still to come of a message whose beginning was passed on already.
     pub passing: usize,
+    /// As the last ReadyForQuery said.
+    pub status: TxStatus,
     /// It is read in larger pieces: see [`Backend::gather`].
     gathers: bool,
-    /// NotificationResponses that came during an exchange, whole, for the session that listens.
-    pub aside: BytesMut,
-    pub prepared: Prepared,
-    /// Which of the proxy's statements the unnamed statement is.
-    pub unnamed: Option<u64>,
-    pub settings: Arc<Settings>,
-    /// What ParameterStatus last said, by name.
-    pub parameters: BTreeMap<Arc<str>, Arc<str>>,
-    /// The account whose traces it may still carry; absent: pristine.
-    pub owner: Option<Arc<str>>,
-    /// As whom the server sees it.
-    pub entered: Entered,
-    /// It may not be lent again.
-    pub close_after: Option<BackendClose>,
+    pub(super) exchanging: bool,
     /// Something may have been set that nothing tracked: it is cleaned before it is lent again.
     pub unclean: bool,
-    pub(super) exchanging: bool,
-    pub(super) pid: i32,
+    /// It may not be lent again.
+    pub close_after: Option<BackendClose>,
+    /// Which of the proxy's statements the unnamed statement is.
+    pub unnamed: Option<u64>,
+    /// The account whose traces it may still carry; absent: pristine.
+    pub owner: Option<Arc<str>>,
+    pub settings: Arc<Settings>,
     pub(super) cancel: Rc<CancelTarget>,
     pub(super) card: Rc<Card>,
-    pub(super) created_at: Instant,
     pub(super) idle_since: Instant,
+    pub(super) created_at: Instant,
+    /// As whom the server sees it.
+    pub entered: Entered,
+    pub prepared: Prepared,
+    /// NotificationResponses that came during an exchange, whole, for the session that listens.
+    pub aside: BytesMut,
+    /// What ParameterStatus last said, by name.
+    pub parameters: BTreeMap<Arc<str>, Arc<str>>,
+    pub(super) pid: i32,
     pub(super) permit: Permit,
 }
 
 /// What the console shows of a backend, kept where the pool can see it while a session holds the backend.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Card {
+    pub state: Cell<BackendState>,
+    pub client: Cell<Option<u64>>,
+    pub request_at_us: Cell<u64>,
+    pub prepared: Cell<usize>,
     pub id: u64,
     pub slot: Cell<usize>,
     pub pid: i32,
     pub tls: Option<&'static str>,
     pub address: String,
     pub connected_at_us: u64,
-    pub state: Cell<BackendState>,
-    pub client: Cell<Option<u64>>,
-    pub request_at_us: Cell<u64>,
-    pub prepared: Cell<usize>,
 }
 
 /// Why a backend was closed.

@@ -57,8 +57,33 @@ impl Signal {
 }
 
 /// Shared between a session and its worker.
+///
+/// What every message touches comes first, in one line of the cache: thousands of sessions leave it cold.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Handle {
+    signals: Cell<u16>,
+    pub state: Cell<ClientState>,
+    /// Replies are owed: a cancel has something to cancel.
+    pub busy: Cell<bool>,
+    /// Cancel requests on their way to the backend.
+    pub cancels: Cell<u32>,
+    waker: RefCell<Option<Waker>>,
+    /// When the state was entered, or the client last spoke.
+    pub since: Cell<Instant>,
+    pub request_at_us: Cell<u64>,
+    /// Since when a backend is held for a transaction.
+    pub transaction_since: Cell<Option<Instant>>,
+    pub backend: Cell<Option<u64>>,
+    pub cancel_target: RefCell<Option<Rc<CancelTarget>>>,
+    /// What is run was cancelled by us, when and why.
+    pub stopped: Cell<Option<Stopped>>,
+    /// Messages that the audit has on record.
+    pub recorded: Cell<u64>,
+    /// A cancel was asked for: for statements that the server is not always busy with.
+    pub cancelled: Cell<bool>,
+    pub pin: Cell<Option<&'static str>>,
+    pub prepared: Cell<usize>,
     pub id: u64,
     pub user: Arc<str>,
     /// As the client asked for it.
@@ -70,28 +95,6 @@ pub struct Handle {
     /// The secret of the session's cancel key.
     pub secret: Bytes,
     pub application_name: RefCell<Arc<str>>,
-    pub state: Cell<ClientState>,
-    /// When the state was entered, or the client last spoke.
-    pub since: Cell<Instant>,
-    pub request_at_us: Cell<u64>,
-    pub backend: Cell<Option<u64>>,
-    pub pin: Cell<Option<&'static str>>,
-    pub prepared: Cell<usize>,
-    /// Replies are owed: a cancel has something to cancel.
-    pub busy: Cell<bool>,
-    /// What is run was cancelled by us, when and why.
-    pub stopped: Cell<Option<Stopped>>,
-    /// Since when a backend is held for a transaction.
-    pub transaction_since: Cell<Option<Instant>>,
-    /// A cancel was asked for: for statements that the server is not always busy with.
-    pub cancelled: Cell<bool>,
-    pub cancel_target: RefCell<Option<Rc<CancelTarget>>>,
-    /// Cancel requests on their way to the backend.
-    pub cancels: Cell<u32>,
-    /// Messages that the audit has on record.
-    pub recorded: Cell<u64>,
-    signals: Cell<u16>,
-    waker: RefCell<Option<Waker>>,
 }
 
 /// What a handle is made from.

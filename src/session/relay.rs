@@ -55,7 +55,7 @@ impl Session {
             if let Some(event) = self.push_unsent(cx) {
                 return Poll::Ready(event);
             }
-            if self.bound.is_some() && self.client.unsent.len() <= self.rules.config.server.buffer_size_max {
+            if self.bound.is_some() && self.has_room() {
                 match self.read_server(cx, &mut scratch) {
                     Read::Bytes(count) => {
                         moved = true;
@@ -114,6 +114,13 @@ impl Session {
         matches!(self.flow, Flow::Open)
             && self.bound.as_ref().is_none_or(|bound| bound.unsent.is_empty())
             && !self.is_stopping()
+    }
+
+    /// The client has not left too much lying.
+    #[inline]
+    fn has_room(&self) -> bool {
+        let unsent = self.client.unsent.len();
+        unsent == 0 || unsent <= self.rules.config.server.buffer_size_max
     }
 
     fn obey(&mut self, signal: Signal) -> Option<Event> {
