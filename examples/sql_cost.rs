@@ -18,7 +18,7 @@ fn main() {
         "a.column_name, ".repeat(75)
     );
     let long = long.replace(",  FROM", " FROM");
-    let shared = Arc::new(SharedAnalyses::new(Limits::SHARED));
+    let shared = Arc::new(SharedAnalyses::new(Limits::SHARED, 1));
     let mut analyses = Analyses::new(shared, Limits::WORKER);
 
     // Others, so that the tables are not tiny.

@@ -222,7 +222,7 @@ impl Proxy {
             clients: Arc::default(),
             cancels: Semaphore::new(server.cancels_max.max(1)),
             workers,
-            analyses: Arc::new(SharedAnalyses::new(ANALYSES_SHARED)),
+            analyses: Arc::new(SharedAnalyses::new(ANALYSES_SHARED, server.workers)),
             walls: Arc::default(),
             log,
             look_again: Notify::new(),

@@ -27,6 +27,7 @@ pub struct Analyses {
 /// What all workers have read, for each to take over.
 pub struct SharedAnalyses {
     hasher: foldhash::fast::RandomState,
+    /// None where there is nobody to share with.
     parts: Vec<Mutex<Part>>,
 }
 
@@ -140,9 +141,11 @@ impl Analyses {
         if let Some(hash) = keys.shape.filter(|_| is_indifferent_to_literals(&analysis)) {
             let of_shape = Arc::new(Analysis { spans: Spans::Shape, ..Analysis::clone(&analysis) });
             self.shapes.insert(hash, &self.shape, Arc::clone(&of_shape), bytes);
-            self.shared.part(hash).shapes.insert(hash, &self.shape, of_shape, bytes);
-        } else {
-            self.shared.part(keys.text).texts.insert(keys.text, text, Arc::clone(&analysis), bytes);
+            if let Some(mut part) = self.shared.part(hash) {
+                part.shapes.insert(hash, &self.shape, of_shape, bytes);
+            }
+        } else if let Some(mut part) = self.shared.part(keys.text) {
+            part.texts.insert(keys.text, text, Arc::clone(&analysis), bytes);
         }
         analysis
     }
@@ -171,13 +174,14 @@ struct Keys {
 }
 
 impl SharedAnalyses {
-    /// An empty table. `limits` bound texts and shapes each, over all parts.
-    pub fn new(limits: Limits) -> Self {
+    /// An empty table for so many workers. `limits` bound texts and shapes each, over all parts.
+    pub fn new(limits: Limits, workers: usize) -> Self {
+        let parts = if workers > 1 { PARTS } else { 0 };
         let part = Limits { entries: limits.entries.div_ceil(PARTS), bytes: limits.bytes.div_ceil(PARTS) };
         let part = || Mutex::new(Part { texts: Clock::new(part), shapes: Clock::new(part) });
         Self {
             hasher: foldhash::fast::RandomState::default(),
-            parts: std::iter::repeat_with(part).take(PARTS).collect(),
+            parts: std::iter::repeat_with(part).take(parts).collect(),
         }
     }
 
@@ -199,18 +203,18 @@ impl SharedAnalyses {
         hasher.finish()
     }
 
-    fn part(&self, hash: u64) -> MutexGuard<'_, Part> {
+    fn part(&self, hash: u64) -> Option<MutexGuard<'_, Part>> {
         // The tables take the low and the highest bits.
-        lock(&self.parts[(hash >> 40) as usize % PARTS])
+        self.parts.get((hash >> 40) as usize % PARTS).map(lock)
     }
 
     fn text(&self, hash: u64, text: &[u8]) -> Option<Analysis> {
-        let found = self.part(hash).texts.get(hash, text).map(Arc::clone)?;
+        let found = self.part(hash)?.texts.get(hash, text).map(Arc::clone)?;
         Some(Analysis::clone(&found))
     }
 
     fn shape(&self, hash: u64, shape: &[u8]) -> Option<Analysis> {
-        let found = self.part(hash).shapes.get(hash, shape).map(Arc::clone)?;
+        let found = self.part(hash)?.shapes.get(hash, shape).map(Arc::clone)?;
         Some(Analysis::clone(&found))
     }
 }

@@ -4,7 +4,7 @@ use super::super::lexer::{Lexer, TokenKind};
 use super::*;
 
 fn shared() -> Arc<SharedAnalyses> {
-    Arc::new(SharedAnalyses::new(Limits { entries: 1_000, bytes: 1 << 20 }))
+    Arc::new(SharedAnalyses::new(Limits { entries: 1_000, bytes: 1 << 20 }, 3))
 }
 
 fn analyses() -> Analyses {
@@ -97,8 +97,19 @@ fn workers_take_over_what_others_read() {
 }
 
 #[test]
+fn a_worker_alone_shares_with_nobody() {
+    let shared = Arc::new(SharedAnalyses::new(Limits { entries: 1_000, bytes: 1 << 20 }, 1));
+    let mut analyses = Analyses::new(shared.clone(), Limits { entries: 100, bytes: 1 << 20 });
+    for text in ["select a from t where b = 1", "select a from t where b = 2", "set a = 1", "set a = 1"] {
+        analyses.read(text.as_bytes());
+    }
+    assert_eq!(counts(&analyses), (2, 2));
+    assert_eq!(shared.counters().entries, 0);
+}
+
+#[test]
 fn tables_stay_bounded_under_texts_that_never_repeat() {
-    let shared = Arc::new(SharedAnalyses::new(Limits { entries: 64, bytes: 1 << 20 }));
+    let shared = Arc::new(SharedAnalyses::new(Limits { entries: 64, bytes: 1 << 20 }, 3));
     let mut analyses = Analyses::new(shared.clone(), Limits { entries: 50, bytes: 1 << 20 });
     for i in 0..2_000 {
         analyses.read(format!("select a{i} from t").as_bytes());
@@ -111,7 +122,7 @@ fn tables_stay_bounded_under_texts_that_never_repeat() {
 #[test]
 fn texts_that_never_repeat_drive_out_none_that_do() {
     let limits = Limits { entries: 50, bytes: 1 << 20 };
-    let shared = Arc::new(SharedAnalyses::new(Limits { entries: 1_600, bytes: 1 << 20 }));
+    let shared = Arc::new(SharedAnalyses::new(Limits { entries: 1_600, bytes: 1 << 20 }, 3));
     let mut analyses = Analyses::new(shared, limits);
     let known: Vec<String> = (0..50).map(|i| format!("select b{i} from t")).collect();
     known.iter().for_each(|text| drop(analyses.read(text.as_bytes())));

@@ -96,8 +96,13 @@ fn text_of(text: &[u8]) -> Result<&str, Failure> {
 }
 
 fn parse_here(text: &str) -> Result<Vec<(Statement, Literals)>, Failure> {
-    let mut steps = 0;
-    trees(text)?.iter().map(|raw| statement_of(raw, text, &mut steps)).collect()
+    let trees = trees(text)?;
+    // No larger than it need be: most texts have one statement, and small allocations are cheap.
+    let (mut statements, mut steps) = (Vec::with_capacity(trees.len()), 0);
+    for raw in &trees {
+        statements.push(statement_of(raw, text, &mut steps)?);
+    }
+    Ok(statements)
 }
 
 fn failure_of(error: pgwarden_grammar::Error) -> Failure {

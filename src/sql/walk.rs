@@ -67,7 +67,7 @@ struct Walk<'a> {
 
 /// Walks one top-level statement. `steps` counts nodes and scopes looked at, over all statements of a text.
 pub(super) fn walk(statement: &NodeEnum, steps: &mut usize) -> Result<Found, Failure> {
-    let (stack, found, parameters) = (Vec::new(), Found::default(), Parameters::default());
+    let (stack, found, parameters) = (Vec::with_capacity(STACK_FIRST), Found::default(), Parameters::default());
     let mut walk = Walk { stack, scopes: Vec::new(), found, parameters, steps: *steps };
     walk.scopes.push(Scope { outer: None, names: Arc::default(), visible: 0 });
     walk.stack.push(Item { node: statement.into(), scope: 0, usage: RelationUsage::Define, run: Run::Now });
@@ -90,6 +90,9 @@ pub(super) fn walk(statement: &NodeEnum, steps: &mut usize) -> Result<Found, Fai
     found.effects.sort_by_key(|(location, _)| *location);
     Ok(found)
 }
+
+/// Nodes on the walk's stack for which there is room at once: enough for short statements.
+const STACK_FIRST: usize = 24;
 
 impl<'a> Walk<'a> {
     fn visit(&mut self, item: Item<'a>) {

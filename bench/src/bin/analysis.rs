@@ -62,7 +62,7 @@ fn main() -> Result<()> {
         step("grammar", &mut |_| {
             black_box(grammar::read(black_box(text.as_bytes())));
         })?;
-        let mut analyses = Analyses::new(Arc::new(SharedAnalyses::new(Limits::SHARED)), Limits::WORKER);
+        let mut analyses = Analyses::new(Arc::new(SharedAnalyses::new(Limits::SHARED, 1)), Limits::WORKER);
         step("cached text", &mut |_| {
             black_box(analyses.read(black_box(text.as_bytes())));
         })?;
