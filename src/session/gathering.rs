@@ -2,7 +2,7 @@
 //!
 //! To be woken costs more than to read some kilobytes, and a server writes eight at a time. When an answer has streamed for a
 //! while, its bytes gather in the socket before the session is woken (`Backend::gather`), and a timer reads what is less. So
-//! the end of a large answer may come up to [`INTERVAL`] later, and costs a third less of everybody's time.
+//! the end of a large answer may come up to [`INTERVAL`] later, and all of it costs the proxy half.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -87,6 +87,7 @@ impl Session {
     #[inline]
     pub(super) fn end_gathering(&mut self) {
         self.gathering.due = false;
+        self.gathering.streamed = 0;
         if self.gathering.timer.take().is_some()
             && let Some(bound) = &mut self.bound
         {

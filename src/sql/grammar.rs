@@ -3,7 +3,7 @@
 //! Why this binding: `pg_query` 18 keeps libpg_query's check of the stack's depth, and its tree is plain data whose every field
 //! the compiler makes us name (`tree`). `pg_raw_parse` has no such check, no fingerprint, and a walk that panics on utility
 //! statements. The tree takes a shorter way here than `pg_query::parse` gives it (`pgwarden-grammar`); of a miss, decoding and
-//! dropping it are still a third. This module takes about 3.5 µs for 51 bytes and 41 µs for 1.2 KB, warm (bench's `analysis`), and
+//! dropping it are still a third. This module takes about 3 µs for 51 bytes and 41 µs for 1.2 KB, warm (bench's `analysis`), and
 //! more in a proxy that does other things in between (`unseen-simple-16`). Texts and shapes that repeat do not pay it (`cache`).
 //! Never used: `deparse` and `scan_tokens`, which crash on some texts.
 //!
