@@ -2,7 +2,7 @@
 //!
 //! [`parse`] gives what `pg_query::parse` gives, for half the work: the tree's bytes are written while the tree is walked,
 //! errors have their position, and no lists of tables and aliases are made that nobody asked for. The bytes are decoded by
-//! `pg_query::protobuf::ParseResult::decode`. What is unsafe in pgwarden is here: calling C, and owning what it allocated.
+//! `pg_query::protobuf::ParseResult::decode`. What is unsafe about it stays in here: calling C, and owning what it allocated.
 
 use std::ffi::{CStr, c_char, c_int};
 use std::ops::Deref;

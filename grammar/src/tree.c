@@ -24,7 +24,7 @@
 
 #include "pg_query_fields.h"
 
-/* What PgwGrammar_parse returns; data or message is NULL. Both are malloc'ed. */
+/* What pgwarden_grammar_parse returns; data or message is NULL. Both are malloc'ed. */
 typedef struct
 {
 	char	   *data;
@@ -55,7 +55,7 @@ static __thread Output output;
 #define VARINT_MAX 10
 
 /*
- * Messages get one byte for their length, and are moved if it takes more. Below this depth they get LENGTH_DEEP bytes, so that
+ * Messages get one byte for their length, and are moved if it takes more. Deeper ones get LENGTH_DEEP bytes, so that
  * nothing is moved once for each of thousands of levels.
  */
 #define DEPTH_MOVED 100

@@ -349,10 +349,6 @@ impl Backend {
         self.gathers
     }
 
-    pub fn gathers(&self) -> bool {
-        self.gathers
-    }
-
     /// Every byte is told at once again.
     pub fn stop_gathering(&mut self) {
         if std::mem::take(&mut self.gathers) && self.stream.set_receive_low_water(1).is_err() {
