@@ -112,7 +112,15 @@ fn marker(log: &Log) -> u64 {
     text.trim().parse().unwrap_or(0)
 }
 
+/// Removes the records first: a full disk has room for the rest only then, and a reader does not meet records without their
+/// checkpoints. Can be repeated after an error.
 fn remove(log: &mut Log, segment: &Finished) -> io::Result<()> {
+    for path in [records_path(&log.directory, segment.first), leaves_path(&log.directory, segment.first)] {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
     let path = checkpoints_path(&log.directory, segment.first);
     let file = fs::read(&path)?;
     let (whole, _) = notes(&file);
@@ -123,12 +131,6 @@ fn remove(log: &mut Log, segment: &Finished) -> io::Result<()> {
         out.write_all(b"\n")?;
         out.sync_all()?;
         fs::rename(&shorter, &path)?;
-    }
-    for path in [leaves_path(&log.directory, segment.first), records_path(&log.directory, segment.first)] {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
     }
     sync_directory(&log.directory)?;
     log.finished.retain(|other| other.first != segment.first);

@@ -34,8 +34,9 @@ impl Files {
     pub fn look(directory: &Path) -> io::Result<Self> {
         let mut manifest = read_if_there(&directory.join(MANIFEST))?;
         for _ in 0..LOOKS {
-            let there = files_of(directory, RECORDS)?;
+            // In this order: a segment begins with its records' file, so that one made between the two has only that.
             let signed = files_of(directory, CHECKPOINTS)?;
+            let there = files_of(directory, RECORDS)?;
             let again = read_if_there(&directory.join(MANIFEST))?;
             if again == manifest {
                 return Ok(Self::of(&manifest, &there, &signed));
@@ -117,5 +118,30 @@ pub(super) fn read_if_there(path: &Path) -> io::Result<Vec<u8>> {
     match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::segment::Segment;
+
+    /// What `serve` does while somebody lists the directory: a checkpoint without its records would look like tampering.
+    #[test]
+    fn a_segment_that_begins_meanwhile_is_not_missing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for first in 0..1000 {
+                    Segment::create(dir.path(), first).expect("a segment");
+                }
+            });
+            while !writer.is_finished() {
+                let files = Files::look(dir.path()).expect("a look");
+                let missing: Vec<&Part> = files.parts.iter().filter(|part| !part.is_there).collect();
+                assert!(missing.is_empty(), "{missing:?}");
+            }
+        });
+        assert_eq!(Files::look(dir.path()).expect("a look").parts.len(), 1000);
     }
 }
