@@ -193,8 +193,8 @@ impl Audit {
     }
 
     /// A ticket of which nothing is written.
-    pub fn unrecorded(&self) -> Ticket {
-        Ticket { opened_at: Instant::now(), of_statement: true, open: None }
+    pub fn unrecorded(&self, now: Instant) -> Ticket {
+        Ticket { opened_at: now, of_statement: true, open: None }
     }
 
     /// Intent: the record of a message that is about to be forwarded. `of_statement`: it runs one.
@@ -205,26 +205,26 @@ impl Audit {
         &self,
         who: &Arc<Who>,
         of_statement: bool,
+        now: Instant,
         write: impl FnOnce(&mut Vec<u8>, At),
     ) -> Result<Ticket, NotWritable> {
-        let Some(log) = &self.log else { return Ok(self.unrecorded()) };
-        let opened_at = Instant::now();
-        let at = log.at(opened_at);
+        let Some(log) = &self.log else { return Ok(self.unrecorded(now)) };
+        let at = log.at(now);
         let seq = log.encoded(|out| write(out, at), |fields| log.stream.append_intent(fields))?;
-        Ok(Ticket { opened_at, of_statement, open: Some(Open { log: log.clone(), who: who.clone(), seq }) })
+        Ok(Ticket { opened_at: now, of_statement, open: Some(Open { log: log.clone(), who: who.clone(), seq }) })
     }
 
     /// A record of what has happened already. Its number, if it was taken; the log counts what was not.
-    pub fn note(&self, write: impl FnOnce(&mut Vec<u8>, At)) -> Option<u64> {
+    pub fn note(&self, now: Instant, write: impl FnOnce(&mut Vec<u8>, At)) -> Option<u64> {
         let log = self.log.as_ref()?;
-        let at = log.at(Instant::now());
+        let at = log.at(now);
         log.encoded(|out| write(out, at), |fields| log.stream.append_event(fields)).ok()
     }
 
     /// As [`Audit::note`], but not taken while the log cannot be written.
-    pub fn try_note(&self, write: impl FnOnce(&mut Vec<u8>, At)) -> Option<u64> {
+    pub fn try_note(&self, now: Instant, write: impl FnOnce(&mut Vec<u8>, At)) -> Option<u64> {
         let log = self.log.as_ref()?;
-        let at = log.at(Instant::now());
+        let at = log.at(now);
         log.encoded(|out| write(out, at), |fields| log.stream.append(fields)).ok()
     }
 
@@ -288,14 +288,14 @@ impl Log {
             return at;
         }
         let since_us = since.as_micros() as u64;
-        At { unix_us: at.unix_us + since_us, mono_us: at.mono_us + since_us }
+        at.later(since_us)
     }
 }
 
 /// A moment by the machine's clock, and by the age of a stream that was opened at `started`.
 fn moment(now: Instant, started: Instant) -> At {
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    At { unix_us: unix.as_micros() as u64, mono_us: now.saturating_duration_since(started).as_micros() as u64 }
+    At::new(unix.as_micros() as u64, now.saturating_duration_since(started).as_micros() as u64)
 }
 
 /// 64 hexadecimal digits.
@@ -341,12 +341,11 @@ impl Ticket {
     }
 
     /// Records how it ended. Returns how long it took, and what became of the outcome's record.
-    pub fn close(mut self, outcome: Outcome, answer: &Answer) -> (Duration, Recorded) {
-        self.end(outcome, answer)
+    pub fn close(mut self, outcome: Outcome, answer: &Answer, now: Instant) -> (Duration, Recorded) {
+        self.end(outcome, answer, now)
     }
 
-    fn end(&mut self, outcome: Outcome, answer: &Answer) -> (Duration, Recorded) {
-        let now = Instant::now();
+    fn end(&mut self, outcome: Outcome, answer: &Answer, now: Instant) -> (Duration, Recorded) {
         let took = now.saturating_duration_since(self.opened_at);
         let Some(Open { log, who, seq }) = self.open.take() else { return (took, Recorded::Nothing) };
         let (at, us) = (log.at(now), took.as_micros() as u64);
@@ -359,7 +358,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if self.open.is_some() {
-            self.end(Outcome::Abandoned, &Answer::default());
+            self.end(Outcome::Abandoned, &Answer::default(), Instant::now());
         }
     }
 }

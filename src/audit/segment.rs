@@ -4,8 +4,10 @@
 //! last byte that is known to be on disk, with the bytes that memory still has. A line is therefore never left torn inside
 //! the log, whatever failed.
 
+use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -161,7 +163,7 @@ pub(super) struct Segment {
     /// Bytes that the operating system has.
     written: u64,
     /// Bytes after `synced`, written or not: after a failed sync nobody knows what the disk has of them.
-    unsynced: Vec<u8>,
+    unsynced: Pieces,
     pub checkpoints: Journal,
     pub leaves: Leaves,
 }
@@ -197,15 +199,15 @@ impl Segment {
             records,
             synced: bytes,
             written: bytes,
-            unsynced: Vec::new(),
+            unsynced: Pieces::default(),
             checkpoints,
             leaves,
         })
     }
 
-    /// Takes whole lines, to be written by `write`.
-    pub fn push(&mut self, lines: &[u8], records: u64) {
-        self.unsynced.extend_from_slice(lines);
+    /// Takes whole lines, to be written by `write`. `bytes`: where they are; what it is afterwards is the segment's business.
+    pub fn push(&mut self, bytes: &mut Vec<u8>, lines: Range<usize>, records: u64) {
+        self.unsynced.push(bytes, lines);
         self.records += records;
     }
 
@@ -213,7 +215,7 @@ impl Segment {
     pub fn write(&mut self) -> io::Result<()> {
         while self.written < self.size() {
             let start = usize::try_from(self.written - self.synced).expect("bytes in memory");
-            match self.file.write_at(&self.unsynced[start..], self.written) {
+            match self.file.write_at(self.unsynced.from(start), self.written) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => self.written += count as u64,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -236,19 +238,16 @@ impl Segment {
         }
         self.synced = self.written;
         self.unsynced.clear();
-        if self.unsynced.capacity() > SPARE_MAX {
-            self.unsynced = Vec::new();
-        }
         Ok(())
     }
 
     /// Bytes, those included that are in memory only.
     pub fn size(&self) -> u64 {
-        self.synced + self.unsynced.len() as u64
+        self.synced + self.unsynced.length as u64
     }
 
     pub fn unsynced_bytes(&self) -> usize {
-        self.unsynced.len()
+        self.unsynced.length
     }
 
     /// Whether the file is still where it was made. Writing to a file that nobody can find succeeds.
@@ -258,8 +257,69 @@ impl Segment {
     }
 }
 
+/// Bytes in their order, in pieces: large ones are taken over as they come, small ones gather.
+#[derive(Debug, Default)]
+struct Pieces {
+    pieces: VecDeque<Vec<u8>>,
+    length: usize,
+    /// Memory for more.
+    spare: Vec<Vec<u8>>,
+}
+
+impl Pieces {
+    /// Takes a part of `bytes`; with all of it `bytes` itself, in exchange for empty memory, unless that would waste more than
+    /// a copy costs.
+    fn push(&mut self, bytes: &mut Vec<u8>, part: Range<usize>) {
+        self.length += part.len();
+        if part.len() == bytes.len() && part.len() >= GATHERED_MAX && part.len() >= bytes.capacity() / 4 {
+            let empty = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(bytes.len()));
+            self.pieces.push_back(std::mem::replace(bytes, empty));
+            return;
+        }
+        let fits = |last: &&mut Vec<u8>| last.capacity() - last.len() >= part.len();
+        match self.pieces.back_mut().filter(fits) {
+            Some(last) => last.extend_from_slice(&bytes[part]),
+            None => {
+                let mut piece = self.spare.pop().unwrap_or_default();
+                piece.reserve(part.len().max(GATHERED_MAX));
+                piece.extend_from_slice(&bytes[part]);
+                self.pieces.push_back(piece);
+            }
+        }
+    }
+
+    /// What is at `offset` and as much behind it as lies together.
+    fn from(&self, offset: usize) -> &[u8] {
+        let mut end = self.length;
+        for piece in self.pieces.iter().rev() {
+            let start = end - piece.len();
+            if start <= offset {
+                return &piece[offset - start..];
+            }
+            end = start;
+        }
+        &[]
+    }
+
+    fn clear(&mut self) {
+        self.length = 0;
+        let mut kept: usize = self.spare.iter().map(Vec::capacity).sum();
+        for mut piece in self.pieces.drain(..) {
+            kept += piece.capacity();
+            if kept > SPARE_MAX {
+                break;
+            }
+            piece.clear();
+            self.spare.push(piece);
+        }
+    }
+}
+
+/// Smaller pieces are copied.
+const GATHERED_MAX: usize = 16 << 10;
+
 /// Memory that is kept between syncs.
-const SPARE_MAX: usize = 16 << 20;
+const SPARE_MAX: usize = 8 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -281,7 +341,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let mut segment = Segment::create(dir.path(), 7).expect("a segment");
         assert_eq!(segments(dir.path()).expect("names"), [7]);
-        segment.push(b"{}\n", 1);
+        segment.push(&mut b"{}\n".to_vec(), 0..3, 1);
         segment.sync().expect("sync");
         assert!(segment.is_in_place().expect("metadata"));
         let path = records_path(dir.path(), 7);
@@ -293,6 +353,42 @@ mod tests {
         assert!(segment.is_in_place().expect("metadata"));
         fs::write(&path, "").expect("cut");
         assert!(!segment.is_in_place().expect("metadata"));
+    }
+
+    #[test]
+    fn pieces_are_the_bytes_in_their_order() {
+        let mut pieces = Pieces::default();
+        for round in 0..3u8 {
+            let mut all = Vec::new();
+            for (at, length) in
+                [1, 5000, GATHERED_MAX, 300_000, 12_000, 12_000, 1, GATHERED_MAX + 1].into_iter().enumerate()
+            {
+                let mut bytes: Vec<u8> = (0..length + 7).map(|byte| (byte % 251) as u8 ^ round).collect();
+                // The whole, or a part of it.
+                let part = if at % 2 == 0 { 0..bytes.len() } else { 3..length };
+                all.extend_from_slice(&bytes[part.clone()]);
+                pieces.push(&mut bytes, part);
+            }
+            assert_eq!(pieces.length, all.len());
+            for offset in (0..all.len()).step_by(977).chain([all.len() - 1]) {
+                let (mut at, mut found) = (offset, Vec::new());
+                while at < all.len() {
+                    let piece = pieces.from(at);
+                    assert!(!piece.is_empty());
+                    found.extend_from_slice(piece);
+                    at += piece.len();
+                }
+                assert!(found == all[offset..], "from {offset}");
+            }
+            assert_eq!(pieces.from(all.len()), b"");
+            pieces.clear();
+            assert_eq!((pieces.length, pieces.from(0)), (0, &b""[..]));
+        }
+        // Memory is used again, and not without bound.
+        assert!(!pieces.spare.is_empty() && pieces.spare.iter().all(Vec::is_empty));
+        pieces.push(&mut vec![0; SPARE_MAX + 1], 0..SPARE_MAX + 1);
+        pieces.clear();
+        assert!(pieces.spare.iter().map(Vec::capacity).sum::<usize>() <= SPARE_MAX);
     }
 
     #[test]

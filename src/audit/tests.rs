@@ -387,13 +387,13 @@ fn a_record_stays_one_line_and_a_panic_leaves_none() {
     let seq = stream.append(forged).expect("append");
     let audit = Audit::new(Some((stream.clone(), &config)));
     let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        audit.note(|out, _| {
+        audit.note(tokio::time::Instant::now(), |out, _| {
             out.extend_from_slice(b"half a rec");
             panic!("a bug in an encoder");
         })
     }));
     assert!(died.is_err());
-    assert_eq!(audit.note(|out, _| out.extend_from_slice(STATEMENT)), Some(seq + 1));
+    assert_eq!(audit.note(tokio::time::Instant::now(), |out, _| out.extend_from_slice(STATEMENT)), Some(seq + 1));
     stream.shutdown().expect("shutdown");
     assert_eq!(see(&config.directory, &[&key(1)]).kinds(), ["start", "x", "statement", "stop"]);
 }

@@ -7,6 +7,7 @@
 //! fails, workers are refused and the writer tries again; it ends only by `shutdown`, or by a bug, which refuses for good.
 
 use std::io;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -219,15 +220,7 @@ impl Writer {
             end += *length as usize;
             last += 1;
         }
-        self.scrub(first, last, start);
-        let lines = &self.batch.bytes[start..end];
-        self.log.segment.push(lines, (last - first) as u64);
-        self.done = (last, end);
-        let written = self.log.segment.write();
-        // Memory holds the lines whatever became of the write, so the tree has them.
-        if written.is_ok() && self.plan.durability != Durability::Strict {
-            self.publish_written(self.log.frontier.size() + (last - first) as u64);
-        }
+        self.scrub(first, last, start..end);
         let mut at = start;
         for length in &self.batch.lengths[first..last] {
             let line = &self.batch.bytes[at..at + *length as usize];
@@ -236,13 +229,24 @@ impl Writer {
             self.log.segment.leaves.push(&leaf);
             at += line.len();
         }
+        // Memory holds the lines whatever becomes of the write, so the tree has them.
+        self.log.segment.push(&mut self.batch.bytes, start..end, (last - first) as u64);
+        self.done = (last, end);
         self.shared.counts.bytes.fetch_add((end - start) as u64, Ordering::Relaxed);
-        written?;
+        self.log.segment.write()?;
+        if self.plan.durability != Durability::Strict {
+            self.publish_written(self.log.frontier.size());
+        }
         if self.log.segment.unsynced_bytes() > UNSYNCED_MAX { self.sync() } else { Ok(()) }
     }
 
     /// A record is one line, whoever wrote it: a newline inside it would make it two.
-    fn scrub(&mut self, first: usize, last: usize, mut at: usize) {
+    fn scrub(&mut self, first: usize, last: usize, bytes: Range<usize>) {
+        // One for each line's end is all there should be.
+        if memchr::memchr_iter(b'\n', &self.batch.bytes[bytes.clone()]).count() == last - first {
+            return;
+        }
+        let mut at = bytes.start;
         for length in &self.batch.lengths[first..last] {
             let end = at + *length as usize;
             let mut inside = at;

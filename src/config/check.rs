@@ -321,7 +321,9 @@ impl<'a> Checker<'a> {
 
     /// Relative paths are taken from the configuration file's directory.
     fn resolve(&self, path: &FilePath) -> PathBuf {
-        self.file.parent().unwrap_or(Path::new("")).join(&path.0)
+        let beside = self.file.parent().filter(|above| !above.as_os_str().is_empty());
+        // Nothing is in a directory without a name, not even what is beside it.
+        beside.unwrap_or(Path::new(".")).join(&path.0)
     }
 
     fn problem(&mut self, place: &Place, found: Option<&str>, expected: &str, hint: &str) {

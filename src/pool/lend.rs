@@ -52,14 +52,14 @@ impl Seat {
     }
 
     /// A backend that is free now; the one that suits `settings` best. `None`: wait for your turn.
-    pub fn try_lease(&self, settings: &Arc<Settings>) -> Option<Lease> {
+    pub fn try_lease(&self, settings: &Arc<Settings>, now: Instant) -> Option<Lease> {
         let pool = &self.pool;
         if pool.paused.get() || pool.retired.get() || !pool.queue.borrow().is_served() || !self.line.may_take() {
             return None;
         }
         loop {
             let mut backend = self.pick(settings)?;
-            if !is_alive(&mut backend, Instant::now()) {
+            if !is_alive(&mut backend, now) {
                 pool.close(backend, BackendClose::Unquiet);
                 continue;
             }
@@ -146,7 +146,7 @@ impl Pool {
             }
             let Some(mut backend) = self.idle.borrow_mut().pop() else { return };
             if is_alive(&mut backend, Instant::now()) {
-                self.put(backend);
+                self.put(backend, Instant::now());
             } else {
                 self.close(backend, BackendClose::Unquiet);
             }
@@ -159,7 +159,7 @@ impl Pool {
     pub(super) async fn clean(self: Rc<Self>, mut backend: Box<Backend>) {
         self.count(|counters| counters.cleanings += 1);
         match backend.clean(None).await {
-            Ok(()) => self.put(backend),
+            Ok(()) => self.put(backend, Instant::now()),
             Err(error) => {
                 tracing::warn!(backend = backend.id(), error = %error, "backend not cleaned");
                 self.close(backend, BackendClose::NotClean);
@@ -222,7 +222,7 @@ impl Drop for Wait {
         match self.waiter.granted.borrow_mut().take() {
             Some(Ok(backend)) => {
                 self.line.give_back();
-                self.pool.put(backend);
+                self.pool.put(backend, Instant::now());
                 self.pool.tell_tenant(&self.line);
             }
             Some(Err(_)) => {}
@@ -296,7 +296,7 @@ impl Lease {
             Ok(()) => Ok(Bound { lease: self }),
             Err(ExchangeError::Refused { sqlstate, message }) if self.backend_mut().is_settled() => {
                 // The change is one implicit transaction: the backend is as it was.
-                self.give_back();
+                self.give_back(Instant::now());
                 Err(BindError::Settings { sqlstate, message })
             }
             Err(error) => {
@@ -319,10 +319,10 @@ impl Lease {
         }
     }
 
-    fn give_back(&mut self) {
+    fn give_back(&mut self, now: Instant) {
         if let Some(backend) = self.backend.take() {
             self.line.give_back();
-            self.pool.put(backend);
+            self.pool.put(backend, now);
             self.pool.tell_tenant(&self.line);
         }
     }
@@ -387,12 +387,12 @@ pub struct Bound {
 
 impl Bound {
     /// Brings the backend back, for the next client: if nothing is half said; otherwise it is closed.
-    pub fn release(mut self, _nothing_owed: Settled) {
+    pub fn release(mut self, _nothing_owed: Settled, now: Instant) {
         let backend = self.lease.backend_mut();
         backend.card.prepared.set(backend.prepared.len());
         backend.stop_gathering();
         if backend.is_settled() && !backend.cancel.is_doubtful() {
-            self.lease.give_back();
+            self.lease.give_back(now);
         } else {
             self.lease.close(BackendClose::Unsettled);
         }

@@ -236,8 +236,7 @@ impl Pool {
     }
 
     /// A backend came back, was opened, or arrived: to the client whose turn it is, or to rest.
-    fn put(self: &Rc<Self>, mut backend: Box<Backend>) {
-        let now = Instant::now();
+    fn put(self: &Rc<Self>, mut backend: Box<Backend>, now: Instant) {
         let closes = self.should_close(&backend, &self.terms.borrow(), now);
         if let Some(reason) = closes {
             return self.close(backend, reason);

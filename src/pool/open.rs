@@ -71,7 +71,7 @@ impl Pool {
                 );
                 let backend = Backend::new(connected, self.key.node.clone(), card, permit, terms.prepared_max);
                 tracing::debug!(backend = backend.id(), pid = backend.pid, "backend opened");
-                self.put(Box::new(backend));
+                self.put(Box::new(backend), Instant::now());
             }
             Err(error) => {
                 drop(permit);

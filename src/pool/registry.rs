@@ -307,7 +307,7 @@ impl Pools {
                     && let Some(backend) = pool.take_spare()
                     && let Err(Some(kept)) = pool.send_to(worker, backend)
                 {
-                    pool.put(kept);
+                    pool.put(kept, Instant::now());
                 }
             }
             PeerMessage::Arrive { key, backend } => {
@@ -422,7 +422,7 @@ impl Pool {
             self.new_card(travelling.pid, travelling.tls, travelling.address.clone(), travelling.connected_at_us);
         let slot = card.slot.get();
         match Backend::arrive(travelling, card, self.terms().prepared_max) {
-            Ok(backend) => self.put(Box::new(backend)),
+            Ok(backend) => self.put(Box::new(backend), Instant::now()),
             Err(_) => {
                 self.cards.borrow_mut().remove(slot);
                 self.worker.count_close(BackendClose::Lost);

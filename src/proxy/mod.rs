@@ -316,7 +316,7 @@ impl Proxy {
     fn record(&self, write: impl FnOnce(&mut Vec<u8>, At)) {
         let Some(log) = &self.log else { return };
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let at = At { unix_us: unix.as_micros() as u64, mono_us: log.started().elapsed().as_micros() as u64 };
+        let at = At::new(unix.as_micros() as u64, log.started().elapsed().as_micros() as u64);
         let mut fields = Vec::new();
         write(&mut fields, at);
         // The log counts what it could not take.

@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
+use tokio::time::Instant;
 use tokio::time::MissedTickBehavior;
 
 use super::Proxy;
@@ -233,7 +234,7 @@ impl Worker {
         let (client, error) = (peer.to_string(), report.message());
         let sqlstate = report.sqlstate();
         let failed = LoginFailed { user, database, client: &client, sqlstate: sqlstate.as_str(), error: &error };
-        self.context.audit.note(|out, at| record::login_failed(out, at, &failed));
+        self.context.audit.note(Instant::now(), |out, at| record::login_failed(out, at, &failed));
     }
 
     /// Who a session's records are about; absent where there is no audit.
@@ -303,7 +304,7 @@ impl Worker {
         let reason = take_reason(&mut logged_in.settings);
         let who = self.who(&logged_in, &account, &handle, reason.as_deref());
         if let Some(who) = &who {
-            self.context.audit.note(|out, at| record::login(out, at, who));
+            self.context.audit.note(Instant::now(), |out, at| record::login(out, at, who));
         }
         let slot = self.context.sessions.borrow_mut().insert(handle.clone());
         let registered = Registered { context: self.context.clone(), slot };
@@ -340,7 +341,7 @@ impl Worker {
         self.context.count_close(label);
         if let Some(who) = who {
             let messages = handle.recorded.get();
-            self.context.audit.note(|out, at| record::disconnect(out, at, who, label, messages));
+            self.context.audit.note(Instant::now(), |out, at| record::disconnect(out, at, who, label, messages));
         }
         if *log_end {
             tracing::info!(session = handle.id, reason = label, "client disconnected");
@@ -384,7 +385,7 @@ impl Worker {
         let found = self.proxy.clients.find(&key);
         let client = peer.to_string();
         let target = found.as_ref().map(|(session, _)| *session);
-        self.context.audit.note(|out, at| record::cancel(out, at, &client, target));
+        self.context.audit.note(Instant::now(), |out, at| record::cancel(out, at, &client, target));
         match found {
             Some((session, KeyOf::Worker(worker))) => {
                 let (done, taken) = oneshot::channel();
@@ -472,7 +473,7 @@ impl Worker {
     fn part(&self) -> Part {
         let (pools, backends, mut closes) = self.context.pools.info();
         closes.extend(self.context.closes.borrow().iter().map(|(&label, &count)| (label, count)));
-        let now = tokio::time::Instant::now();
+        let now = Instant::now();
         let sessions = self.context.sessions.borrow();
         Part {
             clients: sessions.iter().map(|(_, handle)| handle.info(self.context.worker, now)).collect(),

@@ -24,10 +24,19 @@ impl<'a> Json<'a> {
         self.out.extend_from_slice(b"\":");
     }
 
-    pub fn number(&mut self, name: &str, value: u64) -> &mut Self {
-        self.name(name);
-        put_number(self.out, value);
-        self.out.push(b',');
+    /// `name` has `NUMBER_NAME_MAX` bytes at most.
+    // With the name at hand its bytes are stored as they are, without a call for each part.
+    #[inline(always)]
+    pub fn number(&mut self, name: &'static str, value: u64) -> &mut Self {
+        // From its end, so that all of it is appended at once.
+        let mut member = [b','; NUMBER_MAX];
+        let digits = digits(&mut member, NUMBER_MAX - 1, value);
+        let colon = digits - 2;
+        member[colon..digits].copy_from_slice(b"\":");
+        let quote = colon - name.len();
+        member[quote..colon].copy_from_slice(name.as_bytes());
+        member[quote - 1] = b'"';
+        self.out.extend_from_slice(&member[quote - 1..]);
         self
     }
 
@@ -84,16 +93,32 @@ impl<'a> Json<'a> {
     }
 }
 
+/// Bytes of the name of a number, at most.
+const NUMBER_NAME_MAX: usize = 24;
+
+/// And of the member: quotes, a colon and a comma, too.
+const NUMBER_MAX: usize = NUMBER_NAME_MAX + 3 + DIGITS_MAX + 1;
+
 const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Bytes in two lower-case digits.
+const HEX_PAIRS: [[u8; 2]; 256] = {
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [HEX[byte >> 4], HEX[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 /// Appends lower-case hexadecimal digits in quotes.
 pub fn put_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
     for piece in bytes.chunks(16) {
         let mut digits = [0; 32];
-        for (digits, byte) in digits.chunks_exact_mut(2).zip(piece) {
-            digits[0] = HEX[usize::from(byte >> 4)];
-            digits[1] = HEX[usize::from(byte & 15)];
+        for (digits, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(piece) {
+            *digits = HEX_PAIRS[usize::from(*byte)];
         }
         out.extend_from_slice(&digits[..piece.len() * 2]);
     }
@@ -112,22 +137,32 @@ pub(super) const PAIRS: [[u8; 2]; 100] = {
 };
 
 /// Appends decimal digits.
-pub fn put_number(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
+pub fn put_number(out: &mut Vec<u8>, value: u64) {
+    let mut room = [0; DIGITS_MAX];
+    let from = digits(&mut room, DIGITS_MAX, value);
+    out.extend_from_slice(&room[from..]);
+}
+
+/// Digits of the greatest number.
+const DIGITS_MAX: usize = 20;
+
+/// Puts decimal digits before `end`. Returns where they begin.
+#[inline]
+fn digits<const ROOM: usize>(room: &mut [u8; ROOM], end: usize, mut value: u64) -> usize {
+    let mut at = end;
     while value >= 100 {
         at -= 2;
-        digits[at..at + 2].copy_from_slice(&PAIRS[(value % 100) as usize]);
+        room[at..at + 2].copy_from_slice(&PAIRS[(value % 100) as usize]);
         value /= 100;
     }
     if value >= 10 {
         at -= 2;
-        digits[at..at + 2].copy_from_slice(&PAIRS[value as usize]);
+        room[at..at + 2].copy_from_slice(&PAIRS[value as usize]);
     } else {
         at -= 1;
-        digits[at] = b'0' + value as u8;
+        room[at] = b'0' + value as u8;
     }
-    out.extend_from_slice(&digits[at..]);
+    at
 }
 
 /// Appends a string in quotes. Escaped are control characters (C0, DEL, C1), the line and paragraph separators, and the marks

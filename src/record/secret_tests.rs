@@ -203,16 +203,16 @@ proptest! {
         let failed = LoginFailed { user: Some(&text), database: Some(&text), client: "c", sqlstate: "28P01", error: &text };
         let change = Change { key: text.clone(), before: Some(text.clone()), after: Some(text.clone()) };
         for record in [
-            read(|out| login(out, AT, &Who::new(&person))),
-            read(|out| login_failed(out, AT, &failed)),
-            read(|out| console(out, AT, &text, "c", &text)),
-            read(|out| reload(out, AT, 1, std::slice::from_ref(&change), Some(&text))),
+            read(|out| login(out, *AT, &Who::new(&person))),
+            read(|out| login_failed(out, *AT, &failed)),
+            read(|out| console(out, *AT, &text, "c", &text)),
+            read(|out| reload(out, *AT, 1, std::slice::from_ref(&change), Some(&text))),
         ] {
             assert_hidden(&record, hidden, &text);
         }
         let mut answer = Answer::default();
         answer.note_tag(secret.as_bytes());
-        let record = read(|out| outcome(out, AT, &who(), 1, Outcome::Completed, &answer, 1));
+        let record = read(|out| outcome(out, *AT, &who(), 1, Outcome::Completed, &answer, 1));
         assert_hidden(&record, hidden, &text);
     }
 }

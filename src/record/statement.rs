@@ -1,8 +1,6 @@
 //! Records of what a client sends: the intent, before it is forwarded; the outcome, before the client sees the answer's end;
 //! the refusal.
 
-use std::borrow::Cow;
-
 use super::json::Json;
 use super::parameters::{Parameters, TextMark};
 use super::raw::Kept;
@@ -129,19 +127,20 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub fn label(self) -> &'static str {
+    /// Its member of a record.
+    fn member(self) -> &'static [u8] {
         match self {
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-            Self::Lost => "lost",
-            Self::Abandoned => "abandoned",
+            Self::Completed => b"\"outcome\":\"completed\",",
+            Self::Failed => b"\"outcome\":\"failed\",",
+            Self::Skipped => b"\"outcome\":\"skipped\",",
+            Self::Lost => b"\"outcome\":\"lost\",",
+            Self::Abandoned => b"\"outcome\":\"abandoned\",",
         }
     }
 }
 
 /// What the server's answer was, counted as it passed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Answer {
     /// DataRow and CopyData messages.
     pub rows: u64,
@@ -156,7 +155,7 @@ pub struct Answer {
 }
 
 /// Command tags, one behind the other, `; ` between.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Tags {
     bytes: [u8; 94],
     length: u8,
@@ -170,6 +169,14 @@ impl Default for Tags {
 }
 
 impl Answer {
+    /// Nothing was counted yet.
+    pub fn clear(&mut self) {
+        let Self { rows, bytes, copied, copied_bytes, sqlstate, tags } = self;
+        (*rows, *bytes, *copied, *copied_bytes, *sqlstate) = (0, 0, 0, 0, None);
+        // What is behind the length does not count.
+        (tags.length, tags.count) = (0, 0);
+    }
+
     /// Of a CommandComplete. Tags beyond the first few are counted.
     pub fn note_tag(&mut self, tag: &[u8]) {
         let tags = &mut self.tags;
@@ -191,15 +198,16 @@ impl Answer {
 pub fn outcome(out: &mut Vec<u8>, at: At, who: &Who, of: u64, outcome: Outcome, answer: &Answer, took_us: u64) {
     head(out, "outcome", at);
     let mut json = Json::new(out);
-    json.members(who.brief()).number("of", of).text("outcome", outcome.label()).number("us", took_us);
+    json.members(who.brief()).number("of", of).members(outcome.member()).number("us", took_us);
     let tags = &answer.tags;
     if tags.count > 0 {
-        let tag = std::str::from_utf8(&tags.bytes[..usize::from(tags.length)]).unwrap_or_default();
+        let tag = &tags.bytes[..usize::from(tags.length)];
         // A server can call its answer what it likes.
-        let is_tag =
-            tag.len() < 30 && tag.bytes().all(|byte| byte.is_ascii_uppercase() || b" 0123456789".contains(&byte));
-        let is_short = tag.bytes().filter(u8::is_ascii_digit).count() < DIGITS_MIN;
-        json.text("tag", if is_tag && is_short { Cow::Borrowed(tag) } else { scrub(tag) }.as_ref());
+        if is_usual(tag) {
+            json.members(b"\"tag\":\"").members(tag).members(b"\",");
+        } else {
+            json.text("tag", &scrub(std::str::from_utf8(tag).unwrap_or_default()));
+        }
     }
     if tags.count > 1 {
         json.number("tags", u64::from(tags.count));
@@ -218,6 +226,14 @@ pub fn outcome(out: &mut Vec<u8>, at: At, who: &Who, of: u64, outcome: Outcome, 
         json.text("sqlstate", sqlstate_text(sqlstate));
     }
     json.done();
+}
+
+/// A command tag as PostgreSQL makes them: nothing in it needs an escape, or could be somebody's secret.
+fn is_usual(tag: &[u8]) -> bool {
+    let is_usual = |byte: &u8| byte.is_ascii_uppercase() || *byte == b' ' || byte.is_ascii_digit();
+    tag.len() < 30
+        && tag.iter().all(is_usual)
+        && tag.iter().map(|byte| usize::from(byte.is_ascii_digit())).sum::<usize>() < DIGITS_MIN
 }
 
 /// A message that was answered with an error of the proxy's, and not forwarded.
@@ -267,6 +283,7 @@ const HEAD: &[u8] = b"\"v\":1,\"kind\":\"";
 const _: () = assert!(VERSION == 1, "HEAD says so");
 
 /// What every record begins with, behind its sequence number. `kind` must need no escape.
+#[inline]
 pub(super) fn head(out: &mut Vec<u8>, kind: &str, at: At) {
     out.extend_from_slice(HEAD);
     out.extend_from_slice(kind.as_bytes());

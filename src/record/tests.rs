@@ -11,7 +11,7 @@ use crate::sql::grammar;
 #[path = "secret_tests.rs"]
 mod secrets;
 
-const AT: At = At { unix_us: 1_764_000_000_123_456, mono_us: 42 };
+static AT: LazyLock<At> = LazyLock::new(|| At::new(1_764_000_000_123_456, 42));
 
 /// A record as it is written, read back. Fails where it is not one object on one line without a key twice.
 fn read(write: impl FnOnce(&mut Vec<u8>)) -> Value {
@@ -81,7 +81,7 @@ fn bind(values: &[u8], types: &[u8], policy: Show) -> Value {
     let key = HashKey::new([7; 32]);
     let parameters = Parameters { values, types, policy: &|_| policy, key: Some(&key) };
     let it = Forwarded { message: Message::Bind, parameters: Some(parameters), text: None, ..of_text(b"", None) };
-    read(|out| statement(out, AT, &who(), &it))
+    read(|out| statement(out, *AT, &who(), &it))
 }
 
 /// A Bind's values in text, behind the names.
@@ -97,7 +97,7 @@ fn text_values<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
 
 fn query(text: &[u8]) -> Value {
     let words = Words::of(text, &grammar::read(text));
-    read(|out| statement(out, AT, &who(), &of_text(text, Some(&words))))
+    read(|out| statement(out, *AT, &who(), &of_text(text, Some(&words))))
 }
 
 static NODE: LazyLock<Node> = LazyLock::new(|| Node::new("db1:5432"));
@@ -139,7 +139,7 @@ fn an_outcome_says_what_came_of_it() {
     let mut answer = Answer { rows: 2, bytes: 80, sqlstate: Some(*b"22012"), ..Answer::default() };
     answer.note_tag(b"SELECT 2");
     answer.note_tag(b"INSERT 0 1");
-    let record = read(|out| outcome(out, AT, &who(), 5, Outcome::Failed, &answer, 1234));
+    let record = read(|out| outcome(out, *AT, &who(), 5, Outcome::Failed, &answer, 1234));
     let expected = serde_json::json!({
         "seq": 7, "v": 1, "kind": "outcome", "time": "2025-11-24T16:00:00.123456Z", "mono": 42,
         "session": 17, "tenant": "acme", "user": "acme_app", "of": 5, "outcome": "failed", "us": 1234,
@@ -152,7 +152,7 @@ fn an_outcome_says_what_came_of_it() {
         answer.note_tag(&vec![b'x'; length]);
         answer.note_tag(b"\"\n\0");
     }
-    let record = read(|out| outcome(out, AT, &who(), 5, Outcome::Completed, &answer, 0));
+    let record = read(|out| outcome(out, *AT, &who(), 5, Outcome::Completed, &answer, 0));
     assert_eq!((&record["tags"], &record["sqlstate"]), (&Value::from(14), &Value::from("?????")));
 }
 
@@ -203,16 +203,16 @@ fn events_say_what_happened() {
         sqlstate: "28P01",
         error: "password of 4111111111111111 wrong",
     };
-    let record = read(|out| login_failed(out, AT, &failed));
+    let record = read(|out| login_failed(out, *AT, &failed));
     assert_eq!(record["user"], "x\n{\"seq\":1}");
     assert_eq!(record["error"], "password of [card] wrong");
-    assert_eq!(read(|out| login(out, AT, &who()))["kind"], "login");
-    assert_eq!(read(|out| disconnect(out, AT, &who(), "terminated", 9))["messages"], 9);
-    assert_eq!(read(|out| cancel(out, AT, "10.0.0.1:1", None))["found"], false);
-    assert_eq!(read(|out| cancel(out, AT, "10.0.0.1:1", Some(4)))["target"], 4);
-    assert_eq!(read(|out| console(out, AT, "ops", "local", "RELOAD"))["command"], "RELOAD");
+    assert_eq!(read(|out| login(out, *AT, &who()))["kind"], "login");
+    assert_eq!(read(|out| disconnect(out, *AT, &who(), "terminated", 9))["messages"], 9);
+    assert_eq!(read(|out| cancel(out, *AT, "10.0.0.1:1", None))["found"], false);
+    assert_eq!(read(|out| cancel(out, *AT, "10.0.0.1:1", Some(4)))["target"], 4);
+    assert_eq!(read(|out| console(out, *AT, "ops", "local", "RELOAD"))["command"], "RELOAD");
     let change = Change { key: "pool.size".to_owned(), before: Some("1".to_owned()), after: None };
-    let record = read(|out| reload(out, AT, 4, &[change], Some("bad")));
+    let record = read(|out| reload(out, *AT, 4, &[change], Some("bad")));
     assert_eq!(record["changes"], serde_json::json!([{"key": "pool.size", "before": "1"}]));
     assert_eq!((&record["taken"], &record["error"]), (&Value::from(false), &Value::from("bad")));
 }
@@ -237,13 +237,13 @@ fn every_member_is_documented() {
     let kept = [Kept::Sealed { sealed, cut: true }, Kept::LeftOut(LeftOut::Secret)];
     for kept in &kept {
         let it = Forwarded { kept: Some(kept.clone()), ..of_text(b"", None) };
-        records.push(read(|out| statement(out, AT, &everyone(), &it)));
+        records.push(read(|out| statement(out, *AT, &everyone(), &it)));
     }
     let mut answer =
         Answer { rows: 1, bytes: 1, copied: 1, copied_bytes: 1, sqlstate: Some(*b"22012"), ..Answer::default() };
     answer.note_tag(b"SELECT 1");
     answer.note_tag(b"SELECT 1");
-    records.push(read(|out| outcome(out, AT, &everyone(), 1, Outcome::Lost, &answer, 1)));
+    records.push(read(|out| outcome(out, *AT, &everyone(), 1, Outcome::Lost, &answer, 1)));
     let texts = [&b"lock table w; insert into s.t select lower(a) from u"[..], &long, b"selec", b"select 'open"];
     for (text, kept) in texts.into_iter().zip(kept.iter().cycle()) {
         let words = Words::of(text, &grammar::read(text));
@@ -257,17 +257,17 @@ fn every_member_is_documented() {
             text: Some(HashKey::new([9; 32]).mark(text)),
             kept: Some(kept.clone()),
         };
-        records.push(read(|out| refused(out, AT, &everyone(), &it)));
+        records.push(read(|out| refused(out, *AT, &everyone(), &it)));
     }
-    records.push(read(|out| login(out, AT, &everyone())));
-    records.push(read(|out| disconnect(out, AT, &everyone(), "x", 1)));
-    records.push(read(|out| cancel(out, AT, "x", Some(1))));
-    records.push(read(|out| cancel(out, AT, "x", None)));
-    records.push(read(|out| console(out, AT, "x", "x", "x")));
+    records.push(read(|out| login(out, *AT, &everyone())));
+    records.push(read(|out| disconnect(out, *AT, &everyone(), "x", 1)));
+    records.push(read(|out| cancel(out, *AT, "x", Some(1))));
+    records.push(read(|out| cancel(out, *AT, "x", None)));
+    records.push(read(|out| console(out, *AT, "x", "x", "x")));
     let change = Change { key: "k".to_owned(), before: Some("b".to_owned()), after: Some("a".to_owned()) };
-    records.push(read(|out| reload(out, AT, 1, &vec![change; 201], Some("x"))));
+    records.push(read(|out| reload(out, *AT, 1, &vec![change; 201], Some("x"))));
     let failed = LoginFailed { user: Some("u"), database: Some("d"), client: "c", sqlstate: "28P01", error: "x" };
-    records.push(read(|out| login_failed(out, AT, &failed)));
+    records.push(read(|out| login_failed(out, *AT, &failed)));
     documented::assert_documented(&records);
 }
 
@@ -277,7 +277,7 @@ proptest! {
         let record = query(&text);
         prop_assert_eq!(&record["n"], 3);
         let person = Person { user: &name, database: &name, application: &name, reason: Some(&name), ..Person::default() };
-        let record = read(|out| login(out, AT, &Who::new(&person)));
+        let record = read(|out| login(out, *AT, &Who::new(&person)));
         prop_assert_eq!(&record["session"], 0);
     }
 

@@ -1,33 +1,58 @@
 //! When: UTC for people, a monotonic count for order.
 
-use super::json::{PAIRS, put_number};
+use super::json::{Json, PAIRS};
 
 /// A moment, as the caller's clocks have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct At {
     /// Microseconds since 1970-01-01 UTC. A clock that is set back shows.
-    pub unix_us: u64,
+    unix_us: u64,
     /// Microseconds since the process began; never goes back.
-    pub mono_us: u64,
+    mono_us: u64,
+    /// The second since 1970-01-01 UTC, and as it is written.
+    second: (u64, [u8; SECOND]),
 }
 
+/// Bytes of `2026-11-24T02:20:00.`.
+const SECOND: usize = 20;
+
+const MICROS: u64 = 1_000_000;
+
 impl At {
+    /// Microseconds since 1970-01-01 UTC, and since the process began.
+    pub fn new(unix_us: u64, mono_us: u64) -> Self {
+        Self { unix_us, mono_us, second: (unix_us / MICROS, second(unix_us / MICROS)) }
+    }
+
+    /// So many microseconds later, which costs little in the same second.
+    pub fn later(self, us: u64) -> Self {
+        let (unix_us, mono_us) = (self.unix_us + us, self.mono_us + us);
+        match unix_us / MICROS == self.second.0 {
+            true => Self { unix_us, mono_us, ..self },
+            false => Self::new(unix_us, mono_us),
+        }
+    }
+
     /// Appends `"time":"2026-11-24T02:20:00.123456Z","mono":123456,`.
+    #[inline]
     pub fn put(self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"\"time\":\"");
-        put_time(out, self.unix_us);
-        out.extend_from_slice(b"\",\"mono\":");
-        put_number(out, self.mono_us);
-        out.push(b',');
+        let mut member = *b"\"time\":\"0000-00-00T00:00:00.000000Z\",";
+        let time = member.split_at_mut(8).1;
+        time[..SECOND].copy_from_slice(&self.second.1);
+        let micros = self.unix_us % MICROS;
+        for (at, pair) in [(0, micros / 10_000), (2, micros / 100 % 100), (4, micros % 100)] {
+            time[SECOND + at..SECOND + at + 2].copy_from_slice(&PAIRS[pair as usize]);
+        }
+        out.extend_from_slice(&member);
+        Json::new(out).number("mono", self.mono_us);
     }
 }
 
-/// Appends RFC 3339 with microseconds.
-fn put_time(out: &mut Vec<u8>, unix_us: u64) {
-    let (seconds, micros) = (unix_us / 1_000_000, unix_us % 1_000_000);
+/// RFC 3339 up to the point before a fraction.
+fn second(seconds: u64) -> [u8; SECOND] {
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = date(days);
-    let mut text = *b"0000-00-00T00:00:00.000000Z";
+    let mut text = *b"0000-00-00T00:00:00.";
     for (at, pair) in [
         (0, year / 100),
         (2, year),
@@ -36,13 +61,10 @@ fn put_time(out: &mut Vec<u8>, unix_us: u64) {
         (11, second / 3600),
         (14, second / 60 % 60),
         (17, second % 60),
-        (20, micros / 10_000),
-        (22, micros / 100),
-        (24, micros),
     ] {
         text[at..at + 2].copy_from_slice(&PAIRS[(pair % 100) as usize]);
     }
-    out.extend_from_slice(&text);
+    text
 }
 
 /// The date of a day since 1970-01-01, by the Gregorian calendar: years are counted from March, so that a leap day is a
@@ -71,9 +93,13 @@ mod tests {
             (1_764_000_000_123_456, "2025-11-24T16:00:00.123456Z"),
             (4_107_542_400_000_000, "2100-03-01T00:00:00.000000Z"),
         ] {
-            let mut out = Vec::new();
-            put_time(&mut out, unix_us);
-            assert_eq!(String::from_utf8(out).expect("ASCII"), expected);
+            // Itself, and reached from a moment of the same second, and of another.
+            for before in [0, unix_us % MICROS, unix_us.min(MICROS + 7)] {
+                let mut out = Vec::new();
+                At::new(unix_us - before, 5).later(before).put(&mut out);
+                let expected = format!("\"time\":\"{expected}\",\"mono\":{},", before + 5);
+                assert_eq!(String::from_utf8(out).expect("ASCII"), expected);
+            }
         }
     }
 }

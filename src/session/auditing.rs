@@ -54,6 +54,13 @@ impl Trail {
     }
 }
 
+/// Whose the answer under way is, seen from a message that ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Its,
+    Anothers,
+}
+
 /// A message was answered with an error of ours.
 #[derive(Debug)]
 struct Refused {
@@ -165,7 +172,8 @@ impl Session {
     /// Records that a statement is about to be forwarded.
     pub(super) fn open_ticket(&mut self, intent: &Intent<'_>) -> Result<Ticket, AuditAway> {
         let context = self.context.clone();
-        let Some(trail) = &mut self.trail else { return Ok(context.audit.unrecorded()) };
+        let now = context.moment.get();
+        let Some(trail) = &mut self.trail else { return Ok(context.audit.unrecorded(now)) };
         self.handle.recorded.set(self.handle.recorded.get() + 1);
         let statements = match intent {
             Intent::Bind { statement: Some(statement), .. } => &statement.analysis.statements[..],
@@ -193,7 +201,7 @@ impl Session {
             parameters,
         };
         let opened =
-            context.audit.open(&trail.who, intent.runs(), |out, at| record::statement(out, at, &trail.who, &it));
+            context.audit.open(&trail.who, intent.runs(), now, |out, at| record::statement(out, at, &trail.who, &it));
         opened.map_err(|error: NotWritable| {
             tracing::debug!(session = self.handle.id, error = %error, "a message could not be recorded");
             AuditAway
@@ -239,21 +247,29 @@ impl Session {
     /// A message was answered, and this is the answer's end: what was counted of it is that message's, or, where it has no
     /// ticket, nobody's. Returns how long it took.
     pub(super) fn close_answered(&mut self, ticket: Option<Ticket>, outcome: Outcome) -> Option<Duration> {
-        let answer = self.trail.as_mut().map(|trail| std::mem::take(&mut trail.answer)).unwrap_or_default();
-        ticket.map(|ticket| self.close_ticket(ticket, outcome, &answer))
+        let took = ticket.map(|ticket| self.close_ticket(ticket, outcome, Whose::Its));
+        if let Some(trail) = &mut self.trail {
+            trail.answer.clear();
+        }
+        took
     }
 
     /// The answer under way is another message's.
     pub(super) fn close_unanswered(&mut self, ticket: Option<Ticket>, outcome: Outcome) -> Option<Duration> {
-        ticket.map(|ticket| self.close_ticket(ticket, outcome, &Answer::default()))
+        ticket.map(|ticket| self.close_ticket(ticket, outcome, Whose::Anothers))
     }
 
-    fn close_ticket(&mut self, ticket: Ticket, outcome: Outcome, answer: &Answer) -> Duration {
-        let (took, recorded) = ticket.close(outcome, answer);
-        match (recorded, &mut self.trail) {
-            (Recorded::Taken(seq), Some(trail)) => trail.hold_for(seq, &self.context.audit),
-            (Recorded::Lost, Some(trail)) => trail.unrecorded |= self.context.audit.holds(),
-            (Recorded::Nothing, _) | (_, None) => {}
+    fn close_ticket(&mut self, ticket: Ticket, outcome: Outcome, whose: Whose) -> Duration {
+        let now = self.context.moment.get();
+        let Some(trail) = &mut self.trail else { return ticket.close(outcome, &Answer::default(), now).0 };
+        let (took, recorded) = match whose {
+            Whose::Its => ticket.close(outcome, &trail.answer, now),
+            Whose::Anothers => ticket.close(outcome, &Answer::default(), now),
+        };
+        match recorded {
+            Recorded::Taken(seq) => trail.hold_for(seq, &self.context.audit),
+            Recorded::Lost => trail.unrecorded |= self.context.audit.holds(),
+            Recorded::Nothing => {}
         }
         took
     }
@@ -334,11 +350,12 @@ impl Session {
             text: mark,
             kept: read.zip(analysis.as_deref()).and_then(|(text, analysis)| context.audit.keep(tenant, text, analysis)),
         };
+        let now = context.moment.get();
         let write = |out: &mut Vec<u8>, at| record::refused(out, at, &trail.who, &it);
         let seq = match refused.sqlstate == SqlState::DISK_FULL.0 {
             // The client does not wait for a log to be told that it cannot be written.
-            true => context.audit.try_note(write),
-            false => context.audit.note(write),
+            true => context.audit.try_note(now, write),
+            false => context.audit.note(now, write),
         };
         if let Some(seq) = seq {
             trail.hold_for(seq, &context.audit);

@@ -441,7 +441,7 @@ impl Session {
         self.rest(ClientState::Idle);
         self.portals = Default::default();
         match (close, self.queue.settled()) {
-            (None, Some(settled)) => bound.release(settled),
+            (None, Some(settled)) => bound.release(settled, self.context.moment.get()),
             (None, None) => bound.close(BackendClose::Unsettled),
             (Some(reason), _) => {
                 bound.close(reason);

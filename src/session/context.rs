@@ -48,6 +48,7 @@ pub struct Context {
     pub draining: Cell<bool>,
     /// As of the last tick.
     pub now: Cell<Instant>,
+    pub(super) moment: Moment,
     /// Unix microseconds as of the last tick.
     pub now_us: Cell<u64>,
     pub closes: RefCell<HashMap<&'static str, u64>>,
@@ -55,6 +56,52 @@ pub struct Context {
     pub refusals: RefCell<HashMap<&'static str, u64>>,
     pub(super) scratch: RefCell<Box<[u8]>>,
     pub(super) out: RefCell<BytesMut>,
+}
+
+/// The clock of one round of a relay, which reads it once for all that happens at once.
+#[derive(Debug)]
+pub(super) struct Moment {
+    state: Cell<Round>,
+    read: Cell<Instant>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Round {
+    /// None is under way: the clock is read each time.
+    Off,
+    /// Nobody has asked yet.
+    Begun,
+    Read,
+}
+
+impl Moment {
+    fn new() -> Self {
+        Self { state: Cell::new(Round::Off), read: Cell::new(Instant::now()) }
+    }
+
+    #[inline]
+    pub fn begin_round(&self) {
+        self.state.set(Round::Begun);
+    }
+
+    #[inline]
+    pub fn end_round(&self) {
+        self.state.set(Round::Off);
+    }
+
+    #[inline]
+    pub fn get(&self) -> Instant {
+        if self.state.get() == Round::Read { self.read.get() } else { self.look() }
+    }
+
+    fn look(&self) -> Instant {
+        let now = Instant::now();
+        if self.state.get() == Round::Begun {
+            self.read.set(now);
+            self.state.set(Round::Read);
+        }
+        now
+    }
 }
 
 /// Everything that a reload replaces, at once. A change of a directory replaces the people alone.
@@ -112,6 +159,7 @@ impl Context {
             sessions: RefCell::default(),
             draining: Cell::new(false),
             now: Cell::new(Instant::now()),
+            moment: Moment::new(),
             now_us: Cell::new(0),
             closes: RefCell::default(),
             refusals: RefCell::default(),

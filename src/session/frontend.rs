@@ -219,7 +219,7 @@ impl Session {
             return Err(Step::Event(Event::Close(CloseReason::Shutdown)));
         }
         let fits = self.lease.is_none() && Rc::ptr_eq(&self.rules, &self.context.rules.borrow());
-        if fits && let Some(lease) = self.seat.try_lease(&self.settings) {
+        if fits && let Some(lease) = self.seat.try_lease(&self.settings, self.context.moment.get()) {
             match lease.try_bind(&self.settings) {
                 Ok(bound) => {
                     self.hold(bound);

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use tokio::time::Instant;
 
 use super::auditing::Trail;
 use super::context::{APPLICATION_NAME, Context, Greeting};
@@ -164,7 +165,7 @@ async fn greeting(
     let settings = if values.is_empty() { Settings::none() } else { Arc::new(Settings::from_values(values)) };
     let mut last = None;
     for _ in 0..TRIES {
-        let lease = match seat.try_lease(&settings) {
+        let lease = match seat.try_lease(&settings, Instant::now()) {
             Some(lease) => lease,
             None => match seat.wait() {
                 Ok(wait) => wait.await.map_err(|error| Box::new(error) as Box<dyn Report>)?,
@@ -178,7 +179,7 @@ async fn greeting(
                     context.greetings.borrow_mut().insert(seat.pool().key().clone(), startup, parameters, settings);
                 // Nothing was sent but what binding it took.
                 if let Some(settled) = ReplyQueue::<()>::default().settled() {
-                    bound.release(settled);
+                    bound.release(settled, Instant::now());
                 }
                 return Ok(greeting);
             }

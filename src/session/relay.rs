@@ -33,6 +33,12 @@ enum Read {
 impl Session {
     /// Relays until something has to wait.
     pub(super) fn poll_relay(&mut self, cx: &mut TaskContext<'_>) -> Poll<Event> {
+        let polled = self.poll_rounds(cx);
+        self.context.moment.end_round();
+        polled
+    }
+
+    fn poll_rounds(&mut self, cx: &mut TaskContext<'_>) -> Poll<Event> {
         if self.handle.listen(cx.waker()) {
             self.doubt_readable();
         }
@@ -52,6 +58,7 @@ impl Session {
         let mut out = context.out.borrow_mut();
         for _ in 0..ROUNDS_MAX {
             let mut moved = false;
+            context.moment.begin_round();
             if let Some(event) = self.push_unsent(cx) {
                 return Poll::Ready(event);
             }

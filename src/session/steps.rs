@@ -99,7 +99,7 @@ impl Session {
         self.sit_down()?;
         let mut last = None;
         for _ in 0..BIND_TRIES {
-            let lease = match self.lease.take().or_else(|| self.seat.try_lease(&self.settings)) {
+            let lease = match self.lease.take().or_else(|| self.seat.try_lease(&self.settings, Instant::now())) {
                 Some(lease) => lease,
                 None => self.wait_for_turn().await?,
             };

@@ -254,8 +254,12 @@ fn statements(base: &Path, message: Message, pace: Option<u64>, args: &Args) -> 
                 kept: None,
                 parameters: None,
             };
-            let Ok(ticket) = audit.open(&who, true, |out, at| record::statement(out, at, &who, &it)) else { break };
-            ticket.close(Outcome::Completed, &answer);
+            let Ok(ticket) =
+                audit.open(&who, true, Instant::now().into(), |out, at| record::statement(out, at, &who, &it))
+            else {
+                break;
+            };
+            ticket.close(Outcome::Completed, &answer, Instant::now().into());
             count += 1;
         }
     }

@@ -37,6 +37,16 @@ fn a_log_needs_a_directory_and_a_key() {
     assert_eq!(keys, ["audit.directory", "audit.key_file"]);
 }
 
+/// `--config pgwarden.toml`, in the directory where it is.
+#[test]
+fn a_log_may_lie_beside_a_file_that_is_named_without_its_directory() {
+    let text = format!("{GOOD}\n[audit]\ndirectory = \"no-such-log\"\nkey_file = \"no-such-key\"\n");
+    let problems =
+        load_text(std::path::Path::new("pgwarden.toml"), &text, &environment).expect_err("no key is there").0;
+    let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(keys, ["audit.key_file"]);
+}
+
 #[test]
 fn everything_can_be_set() {
     let made = audit(
