@@ -250,7 +250,9 @@ fn cancels_at_random_hit_only_the_query_they_were_sent_for() {
             }
             let said = client.until_ready(1);
             let done = said == format!("T(?column?) D({tag}-{i}) C(SELECT 1) Z(I)");
-            let cancelled = ["E(57014) Z(I)", "T(?column?) E(57014) Z(I)"].contains(&said.as_str());
+            // PostgreSQL looks for a cancel before its row description, before its row, and once more before the statement's end.
+            let cancelled = ["", "T(?column?) ", &format!("T(?column?) D({tag}-{i}) ")];
+            let cancelled = cancelled.iter().any(|before| said == format!("{before}E(57014) Z(I)"));
             assert!(done || cancelled, "{said}");
             killers.push(killer);
             if random.random_bool(0.5) {

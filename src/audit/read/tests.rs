@@ -535,6 +535,42 @@ fn deleted_segments_are_missed_unless_a_record_says_so() {
     assert!(report.findings.contains(&What::Missing.of_segment(*missing)), "{report:?}");
 }
 
+/// A crash between the removal of a segment's records and that of all its checkpoints but the last.
+#[test]
+fn a_deletion_that_was_not_finished_is_one() {
+    let dir = tempfile::tempdir().expect("a directory");
+    write(&small(dir.path()), 150);
+    let config = config::Audit {
+        retention_size: Some(10 << 10),
+        shipped: config::Shipped::Unneeded,
+        checkpoint_interval: Duration::from_millis(50),
+        ..small(dir.path())
+    };
+    let all = segments(&config.directory).expect("segments");
+    let before: Vec<Vec<u8>> =
+        all.iter().map(|first| fs::read(checkpoints_path(&config.directory, *first)).expect("checkpoints")).collect();
+    let stream = Stream::open(&config).expect("open");
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while segments(&config.directory).expect("segments").contains(&all[0]) {
+        assert!(std::time::Instant::now() < deadline, "nothing was deleted");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    stream.shutdown().expect("shutdown");
+    let left = segments(&config.directory).expect("segments");
+    for (first, checkpoints) in all.iter().zip(before).filter(|(first, _)| !left.contains(first)) {
+        let path = checkpoints_path(&config.directory, *first);
+        assert!(notes(&checkpoints).0.len() > 1 && notes(&fs::read(&path).expect("checkpoints")).0.len() == 1);
+        fs::write(&path, checkpoints).expect("checkpoints");
+    }
+    let intact = || {
+        let report = verifier().verify(&config.directory);
+        assert_eq!((report.verdict(), report.findings.as_slice()), (Verdict::Intact, &[][..]));
+    };
+    intact();
+    Stream::open(&config).expect("open").shutdown().expect("shutdown");
+    intact();
+}
+
 #[test]
 fn another_key_signs_only_where_records_say_so() {
     let dir = tempfile::tempdir().expect("a directory");
