@@ -9,6 +9,7 @@ mod copies;
 mod figures;
 mod leaves;
 mod line;
+mod queue;
 pub mod raw;
 pub mod read;
 mod reads;
@@ -348,9 +349,16 @@ impl Ticket {
     fn end(&mut self, outcome: Outcome, answer: &Answer, now: Instant) -> (Duration, Recorded) {
         let took = now.saturating_duration_since(self.opened_at);
         let Some(Open { log, who, seq }) = self.open.take() else { return (took, Recorded::Nothing) };
-        let (at, us) = (log.at(now), took.as_micros() as u64);
-        let write = |out: &mut Vec<u8>| record::outcome(out, at, &who, seq, outcome, answer, us);
-        let taken = log.encoded(write, |fields| log.stream.append_outcome(fields));
+        let ended = record::Ended { outcome, answer, us: took.as_micros() as u64 };
+        let taken = match log.encoded(|out| record::end(out, &ended), |members| log.stream.end(seq, members)) {
+            Ok(true) => Ok(seq),
+            Ok(false) => {
+                let at = log.at(now);
+                let write = |out: &mut Vec<u8>| record::outcome(out, at, &who, seq, &ended);
+                log.encoded(write, |fields| log.stream.append_outcome(fields))
+            }
+            Err(error) => Err(error),
+        };
         (took, taken.map_or(Recorded::Lost, Recorded::Taken))
     }
 }

@@ -1,8 +1,8 @@
 //! The way records take into the log: a queue that workers append to, and what they can ask about its state.
 //!
-//! Workers copy a record's bytes, encoded before, under a lock that is held for nothing else; the order in which they get it
-//! is the order of the log. One thread (`writer`) takes what is there, writes it and says how far it is. Nothing here waits:
-//! a session that has to wait leaves its waker.
+//! Workers copy a record's bytes, encoded before, under a lock that is held for nothing else (`queue`); the order in which
+//! they get it is the order of the log. One thread (`writer`) takes what is there, writes it and says how far it is. Nothing
+//! here waits: a session that has to wait leaves its waker.
 //!
 //! Invariants: sequence numbers have no holes and depend on no clock; what was refused was not appended; the queue is
 //! bounded, and what is left of it at the end is for outcomes. A panic in the writer leaves a log that refuses everything.
@@ -16,9 +16,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use thiserror::Error;
 
-use super::control::{self, Control};
+use super::control::Control;
 use super::copies::Copies;
 use super::figures::{Board, CopyFigures, Signed, SinkFigures};
+use super::queue::{Batch, Ends, Queue, Take, Taken};
 use super::recover::{self, OpenError};
 use super::sink::Sinks;
 use super::writer::Writer;
@@ -110,9 +111,14 @@ const SHUTDOWN_TIME: Duration = Duration::from_secs(10);
 const EVENTS: usize = 2;
 const OUTCOMES: usize = 4;
 
+/// Which part of the queue may fill while the writer lets records gather.
+const HURRY: usize = 4;
+
 pub(super) struct Shared {
     queue: Mutex<Queue>,
     queue_max: usize,
+    /// So many bytes are written at once.
+    hurry: usize,
     durability: Durability,
     pub counts: Counts,
     pub board: Board,
@@ -129,19 +135,6 @@ pub(super) struct Shared {
     sinks: Mutex<Sinks>,
     thread: std::sync::OnceLock<Thread>,
     started: Instant,
-}
-
-#[derive(Default)]
-struct Queue {
-    /// Lines.
-    bytes: Vec<u8>,
-    /// Length of each line, its newline included.
-    lengths: Vec<u32>,
-    next: u64,
-    failed: bool,
-    closed: bool,
-    lost: u64,
-    refused: u64,
 }
 
 #[derive(Default)]
@@ -172,13 +165,6 @@ const NAPPING: u8 = 1;
 /// Until somebody appends.
 const ASLEEP: u8 = 2;
 
-/// Lines that the writer took.
-#[derive(Default)]
-pub(super) struct Batch {
-    pub bytes: Vec<u8>,
-    pub lengths: Vec<u32>,
-}
-
 /// What could not be appended while the log failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shortfall {
@@ -206,10 +192,11 @@ impl Stream {
     /// Another process has it, it cannot be read or written, or it is not whole: then nothing was changed.
     pub fn open(config: &config::Audit) -> Result<Self, OpenError> {
         let (log, first_records) = recover::open(config)?;
-        let queue = Queue { next: log.frontier.size(), ..Queue::default() };
+        let queue = Queue::new(log.frontier.size());
         let shared = Arc::new(Shared {
             queue: Mutex::new(queue),
             queue_max: config.queue_size,
+            hurry: config.queue_size / HURRY,
             durability: config.durability,
             counts: Counts::default(),
             board: Board::of(&log.origin),
@@ -249,7 +236,8 @@ impl Stream {
         self.shared.append(Kind::Statement, fields)
     }
 
-    /// As [`Stream::append`], for a message whose refusal is recorded next: it is not counted twice.
+    /// As [`Stream::append`], for a message that is about to be forwarded: [`Stream::end`] may give the record its outcome. Its
+    /// refusal is recorded next, and not counted twice.
     ///
     /// # Errors
     /// As there.
@@ -264,6 +252,15 @@ impl Stream {
     /// There is not. A `gap` record will count it.
     pub fn append_event(&self, fields: &[u8]) -> Result<u64, NotWritable> {
         self.shared.append(Kind::Event, fields)
+    }
+
+    /// Puts an outcome into the record of its message, while that waits to be written. False: it waits no more, and the
+    /// outcome is to be a record of its own. `members`: fields, each with a comma before it.
+    ///
+    /// # Errors
+    /// As of [`Stream::append_outcome`].
+    pub fn end(&self, seq: u64, members: &[u8]) -> Result<bool, NotWritable> {
+        self.shared.end(seq, members)
     }
 
     /// As [`Stream::append_event`], for the end of a statement that was let through: it has the last of the room.
@@ -326,7 +323,7 @@ impl Stream {
         let shared = &*self.shared;
         let (appended, queue_bytes, lost, refused) = {
             let queue = shared.lock_queue();
-            (queue.next, queue.bytes.len() as u64, queue.lost, queue.refused)
+            (queue.next, queue.size() as u64, queue.lost, queue.refused)
         };
         let counts = &shared.counts;
         let load = |counter: &AtomicU64| counter.load(Ordering::Acquire);
@@ -421,21 +418,35 @@ impl Shared {
             }
             return Err(refusal);
         }
-        let seq = queue.next;
-        let start = queue.bytes.len();
-        control::begin(&mut queue.bytes, seq);
-        queue.bytes.extend_from_slice(fields);
-        queue.bytes.extend_from_slice(b"}\n");
-        let length = queue.bytes.len() - start;
-        queue.lengths.push(u32::try_from(length).expect("`admit` saw to it"));
-        queue.next += 1;
+        let ends = if kind == Kind::Intent { Ends::Later } else { Ends::Now };
+        let seq = queue.append(fields, ends);
         self.tell(&queue);
+        self.rouse(queue);
+        Ok(seq)
+    }
+
+    fn end(&self, seq: u64, members: &[u8]) -> Result<bool, NotWritable> {
+        let mut queue = self.lock_queue();
+        if !queue.is_open(seq) {
+            return Ok(false);
+        }
+        if let Err(refusal) = self.admit(&queue, Kind::Outcome, members) {
+            queue.lost += 1;
+            return Err(refusal);
+        }
+        let ended = queue.end(seq, members);
+        self.tell(&queue);
+        self.rouse(queue);
+        Ok(ended)
+    }
+
+    /// Wakes the writer where it has something to do: before it sleeps or naps it says so, and looks into the queue once more.
+    fn rouse(&self, queue: MutexGuard<'_, Queue>) {
+        let depth = if queue.size() >= self.hurry { NAPPING } else { ASLEEP };
         drop(queue);
-        // The writer says that it sleeps before it looks into the queue a last time.
-        if self.sleep.load(Ordering::SeqCst) == ASLEEP && self.sleep.swap(AWAKE, Ordering::SeqCst) == ASLEEP {
+        if self.sleep.load(Ordering::SeqCst) >= depth && self.sleep.swap(AWAKE, Ordering::SeqCst) != AWAKE {
             self.unpark();
         }
-        Ok(seq)
     }
 
     fn admit(&self, queue: &Queue, kind: Kind, fields: &[u8]) -> Result<(), NotWritable> {
@@ -449,7 +460,7 @@ impl Shared {
             Err(NotWritable::Closed)
         } else if queue.failed && matches!(kind, Kind::Intent | Kind::Statement) {
             Err(NotWritable::Failed)
-        } else if queue.bytes.len() >= limit || fields.len() > RECORD_MAX {
+        } else if queue.size() >= limit || fields.len() > RECORD_MAX {
             Err(if queue.failed { NotWritable::Failed } else { NotWritable::Full })
         } else {
             Ok(())
@@ -458,7 +469,7 @@ impl Shared {
 
     /// For those who do not ask the queue itself.
     fn tell(&self, queue: &Queue) {
-        self.refuses.store(queue.failed || queue.bytes.len() >= self.queue_max, Ordering::Release);
+        self.refuses.store(queue.failed || queue.size() >= self.queue_max, Ordering::Release);
     }
 
     /// Appends one of the log's own records, in spite of a full queue: they are few. Returns whether it did: a closed log
@@ -485,28 +496,26 @@ impl Shared {
         if let Some((since, error)) = lock(&self.failure).clone() {
             return State::Failed { since, error };
         }
-        if self.lock_queue().bytes.len() >= self.queue_max { State::Full } else { State::Writing }
+        if self.lock_queue().size() >= self.queue_max { State::Full } else { State::Writing }
     }
 
-    /// Everything that waits, in exchange for an empty batch.
-    pub fn take(&self, batch: &mut Batch) {
-        batch.bytes.clear();
-        batch.lengths.clear();
+    /// What waits, or as much of it as `what` says, as it is to be written.
+    pub fn take(&self, what: Take, taken: &mut Taken, batch: &mut Batch) {
         let was_full = {
             let mut queue = self.lock_queue();
-            let was_full = queue.bytes.len() >= self.queue_max;
-            std::mem::swap(&mut queue.bytes, &mut batch.bytes);
-            std::mem::swap(&mut queue.lengths, &mut batch.lengths);
+            let was_full = queue.size() >= self.queue_max;
+            queue.take(taken, what);
             self.tell(&queue);
             was_full
         };
+        taken.join(batch);
         if was_full {
             self.wake_writable();
         }
     }
 
     pub fn has_records(&self) -> bool {
-        !self.lock_queue().bytes.is_empty()
+        !self.lock_queue().is_empty()
     }
 
     /// Refuses everything from here on.
@@ -593,13 +602,24 @@ impl Shared {
         self.wake_writable();
     }
 
-    /// Lets records gather; ends early when somebody waits for one.
+    /// Lets records gather; ends early when somebody waits for one, or when they are many.
     pub fn nap(&self, time: Duration) {
-        self.sleep.store(NAPPING, Ordering::SeqCst);
-        if !self.wanted.load(Ordering::SeqCst) {
-            thread::park_timeout(time);
+        let until = Instant::now() + time;
+        loop {
+            self.sleep.store(NAPPING, Ordering::SeqCst);
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.is_urgent() {
+                break;
+            }
+            // What woke it may have been meant for an earlier nap.
+            thread::park_timeout(left);
         }
         self.sleep.store(AWAKE, Ordering::SeqCst);
+    }
+
+    fn is_urgent(&self) -> bool {
+        let queue = self.lock_queue();
+        queue.size() >= self.hurry || queue.closed || self.wanted.load(Ordering::SeqCst)
     }
 
     /// Sleeps until somebody appends a record, or so long.
@@ -607,7 +627,7 @@ impl Shared {
         self.sleep.store(ASLEEP, Ordering::SeqCst);
         let (is_idle, closed) = {
             let queue = self.lock_queue();
-            (queue.bytes.is_empty(), queue.closed)
+            (queue.is_empty(), queue.closed)
         };
         if is_idle && !closed {
             thread::park_timeout(time);

@@ -398,6 +398,84 @@ fn a_record_stays_one_line_and_a_panic_leaves_none() {
     assert_eq!(see(&config.directory, &[&key(1)]).kinds(), ["start", "x", "statement", "stop"]);
 }
 
+fn opened(audit: &Audit) -> Ticket {
+    let who = Arc::new(Who::new(&record::Person { session: 7, user: "alice", ..Default::default() }));
+    audit.open(&who, true, tokio::time::Instant::now(), |out, _| out.extend_from_slice(STATEMENT)).expect("taken")
+}
+
+fn closed(ticket: Ticket) -> Recorded {
+    ticket.close(Outcome::Completed, &Answer { rows: 3, ..Answer::default() }, tokio::time::Instant::now()).1
+}
+
+/// In whatever order and however late: every statement has one outcome, in its record or in a later one, and in `strict` the
+/// client waits for the one that has it.
+#[test]
+fn a_statement_has_its_outcome_in_its_record_or_behind_it() {
+    for durability in [Durability::Strict, Durability::Group, Durability::Relaxed] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let config = config::Audit { durability, ..config(dir.path()) };
+        let stream = Stream::open(&config).expect("open");
+        let audit = Audit::new(Some((stream.clone(), &config)));
+        let (mut late, mut in_time) = (Vec::new(), 0);
+        for round in 0..200 {
+            let (first, second, third) = (opened(&audit), opened(&audit), opened(&audit));
+            let seq = first.open.as_ref().map(|open| open.seq).expect("there is a log");
+            let Recorded::Taken(ended) = closed(first) else { panic!("there is room") };
+            in_time += u32::from(ended == seq);
+            drop(third);
+            if round % 50 == 0 {
+                let seq = second.open.as_ref().map(|open| open.seq).expect("there is a log");
+                until("it is written", || stream.figures().written > seq && audit.is_settled(seq));
+                let Recorded::Taken(ended) = closed(second) else { panic!("there is room") };
+                assert!(ended > seq + 1, "it was written before");
+                late.push(seq);
+            } else {
+                closed(second);
+            }
+        }
+        stream.shutdown().expect("shutdown");
+        let seen = see(&config.directory, &[&key(1)]);
+        let mut outcomes: BTreeMap<u64, &Value> = BTreeMap::new();
+        for record in seen.records.iter().filter(|record| record["outcome"].is_string()) {
+            let of = record["of"].as_u64().or_else(|| record["seq"].as_u64()).expect("a number");
+            assert_eq!(record["kind"], if record["of"].is_u64() { "outcome" } else { "statement" });
+            assert!(outcomes.insert(of, record).is_none(), "twice: {record}");
+        }
+        for (number, statement) in seen.records.iter().filter(|record| record["kind"] == "statement").enumerate() {
+            let seq = statement["seq"].as_u64().expect("a number");
+            let outcome = outcomes[&seq];
+            let expected = if number % 3 == 2 { "abandoned" } else { "completed" };
+            assert_eq!(outcome["outcome"], expected, "{statement} {outcome}");
+            assert_eq!(outcome["rows"].as_u64(), (expected == "completed").then_some(3));
+            assert!(!late.contains(&seq) || outcome["of"] == seq);
+        }
+        assert_eq!(outcomes.len(), 600);
+        // Where nobody waits, nearly all; else what ends during a write.
+        assert!(in_time > if durability == Durability::Strict { 0 } else { 150 }, "{in_time} with {durability:?}");
+    }
+}
+
+#[test]
+fn an_outcome_that_finds_no_room_in_its_record_is_lost_and_counted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = config::Audit { queue_size: 64 << 10, ..config(dir.path()) };
+    let stream = Stream::open(&config).expect("open");
+    let audit = Audit::new(Some((stream.clone(), &config)));
+    let (kept, lost) = stream.stalled(|| {
+        std::thread::sleep(Duration::from_millis(30));
+        let (first, second) = (opened(&audit), opened(&audit));
+        let kept = closed(first);
+        while stream.append_outcome(STATEMENT).is_ok() {}
+        (kept, closed(second))
+    });
+    assert!(matches!(kept, Recorded::Taken(_)) && lost == Recorded::Lost, "{kept:?} {lost:?}");
+    stream.clone().shutdown().expect("shutdown");
+    assert_eq!(stream.figures().lost, 2);
+    let seen = see(&config.directory, &[&key(1)]);
+    let gaps: u64 = seen.records.iter().filter_map(|record| record["lost"].as_u64()).sum();
+    assert_eq!((gaps, seen.records.iter().filter(|record| record["outcome"] == "completed").count()), (2, 1));
+}
+
 #[test]
 fn nothing_that_clients_can_repeat_takes_the_room_of_outcomes() {
     let dir = tempfile::tempdir().expect("a directory");

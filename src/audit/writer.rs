@@ -16,11 +16,12 @@ use std::time::{Duration, Instant, SystemTime};
 use super::control::{Control, now};
 use super::copies::Copies;
 use super::figures::Signed;
+use super::queue::{Batch, Take, Taken};
 use super::reads::Reads;
 use super::recover::{Keys, Log};
 use super::retention::Retention;
 use super::segment::{Finished, Segment};
-use super::stream::{Batch, GROUPS, Shared, Shortfall};
+use super::stream::{GROUPS, Shared, Shortfall};
 use crate::chain::{Checkpoint, Note, SigningKey, leaf_hash};
 use crate::config::{self, Durability};
 
@@ -31,6 +32,7 @@ pub(super) struct Writer {
     retention: Retention,
     reads: Reads,
     plan: Plan,
+    taken: Taken,
     batch: Batch,
     /// Of the batch, how many lines and bytes are in segments already.
     done: (usize, usize),
@@ -50,14 +52,16 @@ pub(super) struct Writer {
 /// When things are due.
 struct Plan {
     durability: Durability,
+    /// How long records gather; absent where somebody waits for each.
+    gather: Option<Duration>,
     checkpoint_interval: Duration,
     checkpoint_records: u64,
     segment_size: u64,
     segment_age: Duration,
 }
 
-/// While records come, they gather for so long before they are written, unless somebody waits for them: each time costs a
-/// wake-up and a write.
+/// Records gather for so long before they are written, unless somebody waits for them or they are many: each time costs a
+/// wake-up and a write. Those of statements under way are left for the next time, once.
 const GATHER: Duration = Duration::from_millis(4);
 
 /// The same where nobody ever waits.
@@ -82,6 +86,11 @@ impl Writer {
     pub fn new(shared: Arc<Shared>, log: Log, copies: Copies, config: &config::Audit) -> Self {
         let plan = Plan {
             durability: config.durability,
+            gather: match config.durability {
+                Durability::Strict => None,
+                Durability::Group => Some(GATHER),
+                Durability::Relaxed => Some(GATHER_RELAXED),
+            },
             checkpoint_interval: config.checkpoint_interval,
             checkpoint_records: config.checkpoint_records,
             segment_size: config.segment_size,
@@ -97,6 +106,7 @@ impl Writer {
             retention: Retention::new(config),
             reads: Reads::default(),
             plan,
+            taken: Taken::default(),
             batch: Batch::default(),
             done: (0, 0),
             listed: None,
@@ -112,7 +122,7 @@ impl Writer {
 
     /// Writes the first records and a checkpoint over them.
     pub fn begin(&mut self) -> io::Result<()> {
-        self.take();
+        self.take(Take::All);
         self.absorb()?;
         self.checkpoint()
     }
@@ -130,15 +140,15 @@ impl Writer {
 
     fn live(&mut self) {
         loop {
-            if self.is_idle() {
-                if !self.shared.is_closed() {
-                    self.rest();
-                } else if !self.stopped {
+            match (self.is_done(), self.shared.is_closed()) {
+                (false, _) => {}
+                (true, false) => self.rest(),
+                (true, true) if self.shared.has_records() => {}
+                (true, true) if self.stopped => return self.finish(),
+                (true, true) => {
                     self.stopped = true;
                     self.tell_shortfall();
                     self.shared.last(&Control::Stop);
-                } else {
-                    return self.finish();
                 }
             }
             match self.cycle() {
@@ -149,38 +159,43 @@ impl Writer {
         }
     }
 
-    fn is_idle(&self) -> bool {
-        self.done.0 == self.batch.lengths.len() && !self.shared.has_records()
+    /// What was taken is in segments.
+    fn is_done(&self) -> bool {
+        self.done.0 == self.batch.lengths.len()
     }
 
-    /// Waits for records, or for what is due without any.
+    /// Waits for records, or for what is due without any; and lets those that come gather, unless somebody waits for each.
     fn rest(&mut self) {
-        let uncovered = self.log.frontier.size() > self.log.checkpoint.map_or(0, |(size, _)| size);
-        let due =
-            if uncovered { self.plan.checkpoint_interval.saturating_sub(self.checkpointed.elapsed()) } else { LOOK };
-        let strict = self.plan.durability == Durability::Strict;
-        if strict || self.last_records.elapsed() > DOZE {
-            self.shared.sleep(due.min(LOOK).max(Duration::from_micros(100)));
-        } else {
-            let gather = if self.plan.durability == Durability::Relaxed { GATHER_RELAXED } else { GATHER };
-            self.shared.nap(due.min(gather));
+        let gather = self.plan.gather.filter(|_| self.last_records.elapsed() <= DOZE);
+        if gather.is_none() && !self.shared.has_records() {
+            self.shared.sleep(self.due_in().min(LOOK).max(Duration::from_micros(100)));
         }
+        if let Some(gather) = gather.or(self.plan.gather.filter(|_| self.shared.has_records())) {
+            self.shared.nap(self.due_in().min(gather));
+        }
+    }
+
+    fn due_in(&self) -> Duration {
+        let uncovered = self.log.frontier.size() > self.log.checkpoint.map_or(0, |(size, _)| size);
+        if uncovered { self.plan.checkpoint_interval.saturating_sub(self.checkpointed.elapsed()) } else { LOOK }
     }
 
     /// Writes what is there and does what is due.
     fn cycle(&mut self) -> io::Result<()> {
-        if self.done.0 == self.batch.lengths.len() {
-            if self.plan.durability == Durability::Group && self.shared.is_wanted() {
+        if self.is_done() {
+            let is_wanted = self.plan.durability == Durability::Group && self.shared.is_wanted();
+            if is_wanted {
                 std::thread::sleep(GATHER_WANTED.saturating_sub(self.last_records.elapsed()));
             }
-            self.take();
+            let at_once = is_wanted || self.plan.gather.is_none() || self.shared.is_closed();
+            self.take(if at_once { Take::All } else { Take::Ended });
         }
         self.absorb()?;
         self.due()
     }
 
-    fn take(&mut self) {
-        self.shared.take(&mut self.batch);
+    fn take(&mut self, what: Take) {
+        self.shared.take(what, &mut self.taken, &mut self.batch);
         self.done = (0, 0);
         let records = self.batch.lengths.len();
         if records > 0 {

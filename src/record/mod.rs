@@ -30,7 +30,7 @@ pub use json::quoted;
 pub use parameters::{HashKey, Parameters, Show, TextMark};
 pub use raw::{Kept, LeftOut, RawText, Sealed};
 pub use scrub::scrub;
-pub use statement::{Answer, Forwarded, Message, Outcome, Refused, Verdict, outcome, refused, statement};
+pub use statement::{Answer, Ended, Forwarded, Message, Outcome, Refused, Verdict, end, outcome, refused, statement};
 pub use time::At;
 pub use who::{Node, Person, Who};
 pub use words::Words;

@@ -1,5 +1,5 @@
-//! Records of what a client sends: the intent, before it is forwarded; the outcome, before the client sees the answer's end;
-//! the refusal.
+//! Records of what a client sends: the intent, before it is forwarded; the outcome, before the client sees the answer's end, in
+//! the same record or one of its own; the refusal.
 
 use super::json::Json;
 use super::parameters::{Parameters, TextMark};
@@ -194,11 +194,32 @@ impl Answer {
     }
 }
 
+/// The end of a message that was forwarded.
+#[derive(Debug)]
+pub struct Ended<'a> {
+    pub outcome: Outcome,
+    pub answer: &'a Answer,
+    /// Microseconds since it was forwarded.
+    pub us: u64,
+}
+
 /// Appends the members of the outcome of the record `of`.
-pub fn outcome(out: &mut Vec<u8>, at: At, who: &Who, of: u64, outcome: Outcome, answer: &Answer, took_us: u64) {
+pub fn outcome(out: &mut Vec<u8>, at: At, who: &Who, of: u64, it: &Ended<'_>) {
     head(out, "outcome", at);
+    Json::new(out).members(who.brief()).number("of", of);
+    ended(out, it);
+}
+
+/// Appends what [`statement`]'s record gets behind its last member when it ends in time.
+pub fn end(out: &mut Vec<u8>, it: &Ended<'_>) {
+    out.push(b',');
+    ended(out, it);
+}
+
+fn ended(out: &mut Vec<u8>, it: &Ended<'_>) {
+    let Ended { outcome, answer, us } = it;
     let mut json = Json::new(out);
-    json.members(who.brief()).number("of", of).members(outcome.member()).number("us", took_us);
+    json.members(outcome.member()).number("us", *us);
     let tags = &answer.tags;
     if tags.count > 0 {
         let tag = &tags.bytes[..usize::from(tags.length)];

@@ -139,20 +139,31 @@ fn an_outcome_says_what_came_of_it() {
     let mut answer = Answer { rows: 2, bytes: 80, sqlstate: Some(*b"22012"), ..Answer::default() };
     answer.note_tag(b"SELECT 2");
     answer.note_tag(b"INSERT 0 1");
-    let record = read(|out| outcome(out, *AT, &who(), 5, Outcome::Failed, &answer, 1234));
+    let ended = Ended { outcome: Outcome::Failed, answer: &answer, us: 1234 };
+    let record = read(|out| outcome(out, *AT, &who(), 5, &ended));
     let expected = serde_json::json!({
         "seq": 7, "v": 1, "kind": "outcome", "time": "2025-11-24T16:00:00.123456Z", "mono": 42,
         "session": 17, "tenant": "acme", "user": "acme_app", "of": 5, "outcome": "failed", "us": 1234,
         "tag": "SELECT 2; INSERT 0 1", "tags": 2, "rows": 2, "bytes": 80, "sqlstate": "22012",
     });
     assert_eq!(record, expected);
+    // In the statement's own record the same.
+    let whole = read(|out| {
+        statement(out, *AT, &who(), &of_text(b"", None));
+        end(out, &ended);
+    });
+    assert_eq!((&whole["kind"], &whole["message"]), (&Value::from("statement"), &Value::from("query")));
+    for field in ["outcome", "us", "tag", "tags", "rows", "bytes", "sqlstate"] {
+        assert_eq!(whole[field], record[field], "{field}");
+    }
     // Any number of tags, of any length, from a server that is not to be trusted.
     let mut answer = Answer { sqlstate: Some(*b"\"},{\n"), ..Answer::default() };
     for length in [0, 1, 90, 93, 94, 95, 200] {
         answer.note_tag(&vec![b'x'; length]);
         answer.note_tag(b"\"\n\0");
     }
-    let record = read(|out| outcome(out, *AT, &who(), 5, Outcome::Completed, &answer, 0));
+    let ended = Ended { outcome: Outcome::Completed, answer: &answer, us: 0 };
+    let record = read(|out| outcome(out, *AT, &who(), 5, &ended));
     assert_eq!((&record["tags"], &record["sqlstate"]), (&Value::from(14), &Value::from("?????")));
 }
 
@@ -243,7 +254,12 @@ fn every_member_is_documented() {
         Answer { rows: 1, bytes: 1, copied: 1, copied_bytes: 1, sqlstate: Some(*b"22012"), ..Answer::default() };
     answer.note_tag(b"SELECT 1");
     answer.note_tag(b"SELECT 1");
-    records.push(read(|out| outcome(out, *AT, &everyone(), 1, Outcome::Lost, &answer, 1)));
+    let ended = Ended { outcome: Outcome::Lost, answer: &answer, us: 1 };
+    records.push(read(|out| outcome(out, *AT, &everyone(), 1, &ended)));
+    records.push(read(|out| {
+        statement(out, *AT, &everyone(), &of_text(b"", None));
+        end(out, &ended);
+    }));
     let texts = [&b"lock table w; insert into s.t select lower(a) from u"[..], &long, b"selec", b"select 'open"];
     for (text, kept) in texts.into_iter().zip(kept.iter().cycle()) {
         let words = Words::of(text, &grammar::read(text));

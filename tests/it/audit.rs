@@ -114,6 +114,16 @@ pub fn records_in(log: &Path) -> Vec<Value> {
     records
 }
 
+/// By the numbers of statements, the records that say how they ended: their own, or another that came later.
+pub fn outcomes(records: &[Value]) -> BTreeMap<u64, &Value> {
+    let mut outcomes = BTreeMap::new();
+    for record in records.iter().filter(|record| record["outcome"].is_string()) {
+        let of = record["of"].as_u64().or_else(|| record["seq"].as_u64()).expect("a number");
+        assert!(outcomes.insert(of, record).is_none(), "it ended twice: {record}");
+    }
+    outcomes
+}
+
 pub fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).expect("list the log").map(|entry| entry.expect("an entry").path());
     let mut found: Vec<_> = entries.filter(|path| path.extension().is_some_and(|it| it == extension)).collect();
@@ -140,11 +150,7 @@ fn close(proxy: &kit::Proxy, book: &Book) -> Vec<Value> {
 /// `kind message verdict` and what came of it, for all messages of a session, in order.
 fn story(records: &[Value], user: &str) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let outcomes: BTreeMap<u64, &Value> = records
-        .iter()
-        .filter(|record| record["kind"] == "outcome")
-        .map(|record| (record["of"].as_u64().expect("a number"), record))
-        .collect();
+    let outcomes = outcomes(records);
     let mut story = Vec::new();
     for record in records.iter().filter(|record| record["user"] == user) {
         let outcome = record["seq"].as_u64().and_then(|seq| outcomes.get(&seq));
@@ -180,7 +186,7 @@ fn everything_that_a_client_asks_for_is_on_record_with_what_came_of_it() {
     alice.query("SELECT 1/0");
     alice.query("SELEC 'secret words'");
     assert_eq!(alice.ask(&[function_call(1598)]), "E(0A000) Z(I)");
-    alice.ask(&[run("SELECT t FROM audited WHERE i = $1", &[Some("4711")]), sync()]);
+    alice.ask(&[run("SELECT t FROM audited WHERE i = $1", &[Some("1847362951")]), sync()]);
     alice.ask(&[parse("s", "SELECT 1"), describe_statement("s"), again("s", &[]), sync()]);
     // The rest of a batch is discarded after an error.
     alice.ask(&[run("SELECT 1/(i-1) FROM audited", &[]), run("SELECT 2", &[]), sync()]);
@@ -237,16 +243,15 @@ fn everything_that_a_client_asks_for_is_on_record_with_what_came_of_it() {
         ["login_failed", "login", "query SELECT pg_sleep(?) -> failed 57014", "disconnect"]
     );
     let text = records.iter().map(Value::to_string).collect::<String>();
-    for secret in ["secret words", "4711", rig.password(), "not the password"] {
+    for secret in ["secret words", "1847362951", rig.password(), "not the password"] {
         assert!(!text.contains(secret), "{secret}");
     }
     let of = |kind: &str| records.iter().filter(|record| record["kind"] == kind).collect::<Vec<_>>();
     assert_eq!(of("login")[0]["reason"], "ticket 7");
     assert_eq!((of("cancel")[0]["found"].clone(), of("reload")[0]["taken"].clone()), (true.into(), true.into()));
-    let copied = of("outcome").into_iter().find(|record| record["tag"] == "COPY 2").expect("an outcome");
+    let copied = records.iter().find(|record| record["tag"] == "COPY 2").expect("an outcome");
     assert_eq!((&copied["copied"], &copied["copied_bytes"]), (&Value::from(2), &Value::from(15 + 5 + 5 + 5)));
-    let monos: Vec<_> = records.iter().filter_map(|record| record["mono"].as_u64()).collect();
-    assert!(monos.len() > 40);
+    assert!(records.iter().all(|record| record["mono"].is_u64()));
 }
 
 #[test]
@@ -350,10 +355,8 @@ fn in_strict_nothing_is_seen_done_whose_outcome_found_no_room() {
     let seen_meanwhile = readies_until_closed(&mut client);
     fs::rename(&aside, &segment).expect("move it back");
     let records = stop(&rig, &book);
-    let completed = records
-        .iter()
-        .filter(|record| record["kind"] == "outcome" && record["outcome"] == "completed" && record["user"] == "alice")
-        .count();
+    let completed =
+        records.iter().filter(|record| record["outcome"] == "completed" && record["user"] == "alice").count();
     let lost = records.iter().filter_map(|record| record["lost"].as_u64()).sum::<u64>();
     println!("{completed} outcomes, {lost} lost");
     assert!(lost > 0, "there was room for all: the test shows nothing");

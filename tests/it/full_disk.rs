@@ -146,7 +146,7 @@ fn completed(log: &Path) -> BTreeSet<u64> {
                 sent.insert(seq, number);
             }
             if record["outcome"] == "completed" {
-                completed.extend(record["of"].as_u64().and_then(|of| sent.get(&of)));
+                completed.extend(record["of"].as_u64().or(record["seq"].as_u64()).and_then(|of| sent.get(&of)));
             }
         }
     }

@@ -26,15 +26,14 @@ pub async fn on_record(stage: &Stage) -> Result<Came, StepError> {
     let log = Log::of(stage);
     let records = log.await_records(|records| {
         let mine = records.iter().filter(|record| is_mine(record)).count();
-        let ended = records.iter().filter(|record| record["kind"] == "outcome" && outcome_of(records, record)).count();
-        mine == 3 && ended == 2
+        mine == 3
+            && records.iter().filter(|record| is_mine(record)).filter_map(|it| outcome_of(records, it)).count() == 2
     });
     let records = records.await?;
     let mut table = Table::new(["record", "verdict", "by", "text", "what came of it"]);
     let mut verdicts = Vec::new();
     for record in records.iter().filter(|record| is_mine(record)) {
-        let outcome = records.iter().find(|other| other["of"] == record["seq"]);
-        let came = match outcome {
+        let came = match outcome_of(&records, record) {
             Some(outcome) => format!("{}, {}", plain(&outcome["outcome"]), plain(&outcome["tag"])),
             None => format!("{}, rule {}", plain(&record["sqlstate"]), plain(&record["rule"])),
         };
@@ -55,9 +54,12 @@ fn is_mine(record: &Value) -> bool {
     record["text"].as_str().is_some_and(|text| text.contains("on_record"))
 }
 
-/// It is the outcome of one of those.
-fn outcome_of(records: &[Value], outcome: &Value) -> bool {
-    records.iter().any(|record| record["seq"] == outcome["of"] && is_mine(record))
+/// What says how a statement ended: its own record, or a later one.
+fn outcome_of<'a>(records: &'a [Value], record: &'a Value) -> Option<&'a Value> {
+    match record["outcome"].is_string() {
+        true => Some(record),
+        false => records.iter().find(|other| other["of"] == record["seq"]),
+    }
 }
 
 fn plain(value: &Value) -> String {

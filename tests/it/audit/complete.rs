@@ -106,8 +106,7 @@ struct Run<'a> {
 
 impl<'a> Side<'a> {
     fn of(user: &str, records: &'a [Value]) -> Self {
-        let outcomes: HashMap<u64, &Value> =
-            records.iter().filter_map(|record| Some((record["of"].as_u64()?, record))).collect();
+        let outcomes = super::outcomes(records);
         let mut side = Self { runs: BTreeMap::new(), texts: BTreeSet::new(), refused: 0 };
         for record in records.iter().filter(|record| record["user"] == user) {
             side.refused += usize::from(record["kind"] == "refused");

@@ -75,15 +75,13 @@ fn kill_often(kills: u64, mut random: StdRng, config: impl Fn(&Book) -> Config) 
         .filter(|record| record["kind"] == "statement")
         .map(|record| (record["text"].as_str().expect("a text"), record["seq"].as_u64().expect("a number")))
         .collect();
-    let completed: BTreeSet<u64> = records
-        .iter()
-        .filter(|record| record["kind"] == "outcome" && record["outcome"] == "completed")
-        .filter_map(|record| record["of"].as_u64())
-        .collect();
+    let outcomes = super::outcomes(&records);
     for number in &seen {
         let seq = recorded.get(&*format!("SELECT ? AS c{number}"));
         let seq = seq.unwrap_or_else(|| panic!("statement {number} was seen done, and has no record"));
-        assert!(completed.contains(seq), "statement {number} was seen done, and has no outcome");
+        let outcome = outcomes.get(seq);
+        let outcome = outcome.unwrap_or_else(|| panic!("statement {number} was seen done, and has no outcome"));
+        assert_eq!(outcome["outcome"], "completed", "{outcome}");
     }
     let gaps: BTreeSet<&str> = records
         .iter()
