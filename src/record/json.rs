@@ -25,19 +25,29 @@ impl<'a> Json<'a> {
     }
 
     /// `name` has `NUMBER_NAME_MAX` bytes at most.
-    // With the name at hand its bytes are stored as they are, without a call for each part.
+    // With the name at hand its bytes are stored as they are, and so is the member: of one length, of which a part counts.
     #[inline(always)]
     pub fn number(&mut self, name: &'static str, value: u64) -> &mut Self {
-        // From its end, so that all of it is appended at once.
-        let mut member = [b','; NUMBER_MAX];
+        // From its end, so that the digits need not be counted.
+        let mut member = [b','; 2 * NUMBER_MAX];
         let digits = digits(&mut member, NUMBER_MAX - 1, value);
         let colon = digits - 2;
         member[colon..digits].copy_from_slice(b"\":");
         let quote = colon - name.len();
         member[quote..colon].copy_from_slice(name.as_bytes());
-        member[quote - 1] = b'"';
-        self.out.extend_from_slice(&member[quote - 1..]);
+        let start = quote - 1;
+        member[start] = b'"';
+        let end = self.out.len() + NUMBER_MAX - start;
+        let whole: &[u8; NUMBER_MAX] = member[start..].first_chunk().expect("as long behind it");
+        self.out.extend_from_slice(whole);
+        self.out.truncate(end);
         self
+    }
+
+    /// Nothing where the value is zero.
+    #[inline(always)]
+    pub fn number_if(&mut self, name: &'static str, value: u64) -> &mut Self {
+        if value == 0 { self } else { self.number(name, value) }
     }
 
     pub fn text(&mut self, name: &str, value: &str) -> &mut Self {

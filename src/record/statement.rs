@@ -233,16 +233,10 @@ fn ended(out: &mut Vec<u8>, it: &Ended<'_>) {
     if tags.count > 1 {
         json.number("tags", u64::from(tags.count));
     }
-    for (name, count) in [
-        ("rows", answer.rows),
-        ("bytes", answer.bytes),
-        ("copied", answer.copied),
-        ("copied_bytes", answer.copied_bytes),
-    ] {
-        if count > 0 {
-            json.number(name, count);
-        }
-    }
+    json.number_if("rows", answer.rows)
+        .number_if("bytes", answer.bytes)
+        .number_if("copied", answer.copied)
+        .number_if("copied_bytes", answer.copied_bytes);
     if let Some(sqlstate) = &answer.sqlstate {
         json.text("sqlstate", sqlstate_text(sqlstate));
     }
@@ -251,10 +245,12 @@ fn ended(out: &mut Vec<u8>, it: &Ended<'_>) {
 
 /// A command tag as PostgreSQL makes them: nothing in it needs an escape, or could be somebody's secret.
 fn is_usual(tag: &[u8]) -> bool {
-    let is_usual = |byte: &u8| byte.is_ascii_uppercase() || *byte == b' ' || byte.is_ascii_digit();
-    tag.len() < 30
-        && tag.iter().all(is_usual)
-        && tag.iter().map(|byte| usize::from(byte.is_ascii_digit())).sum::<usize>() < DIGITS_MIN
+    let (mut others, mut digits) = (0, 0);
+    for byte in tag {
+        digits += usize::from(byte.is_ascii_digit());
+        others += usize::from(!byte.is_ascii_uppercase() && *byte != b' ');
+    }
+    tag.len() < 30 && others == digits && digits < DIGITS_MIN
 }
 
 /// A message that was answered with an error of the proxy's, and not forwarded.
@@ -304,7 +300,7 @@ const HEAD: &[u8] = b"\"v\":1,\"kind\":\"";
 const _: () = assert!(VERSION == 1, "HEAD says so");
 
 /// What every record begins with, behind its sequence number. `kind` must need no escape.
-#[inline]
+#[inline(always)]
 pub(super) fn head(out: &mut Vec<u8>, kind: &str, at: At) {
     out.extend_from_slice(HEAD);
     out.extend_from_slice(kind.as_bytes());

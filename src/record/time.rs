@@ -34,7 +34,7 @@ impl At {
     }
 
     /// Appends `"time":"2026-11-24T02:20:00.123456Z","mono":123456,`.
-    #[inline]
+    #[inline(always)]
     pub fn put(self, out: &mut Vec<u8>) {
         let mut member = *b"\"time\":\"0000-00-00T00:00:00.000000Z\",";
         let time = member.split_at_mut(8).1;
