@@ -392,9 +392,13 @@ impl Stream {
 
 #[cfg(test)]
 impl Stream {
-    /// Runs something while the writer cannot go on after its next write.
+    /// Runs something while the writer cannot go on: it has written a record of the kind `stall`, and cannot say so.
     pub(super) fn stalled<T>(&self, during: impl FnOnce() -> T) -> T {
         let _held = lock(&self.shared.waiters);
+        let seq = self.append(b"\"kind\":\"stall\"").expect("room");
+        while self.figures().written <= seq {
+            thread::sleep(Duration::from_millis(1));
+        }
         during()
     }
 }
