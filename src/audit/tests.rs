@@ -407,8 +407,7 @@ fn closed(ticket: Ticket) -> Recorded {
     ticket.close(Outcome::Completed, &Answer { rows: 3, ..Answer::default() }, tokio::time::Instant::now()).1
 }
 
-/// In whatever order and however late: every statement has one outcome, in its record or in a later one, and in `strict` the
-/// client waits for the one that has it.
+/// In whatever order and however late: every statement has one outcome, in its record or in a later one.
 #[test]
 fn a_statement_has_its_outcome_in_its_record_or_behind_it() {
     for durability in [Durability::Strict, Durability::Group, Durability::Relaxed] {
@@ -453,6 +452,24 @@ fn a_statement_has_its_outcome_in_its_record_or_behind_it() {
         // Where nobody waits, nearly all; else what ends during a write.
         assert!(in_time > if durability == Durability::Strict { 0 } else { 150 }, "{in_time} with {durability:?}");
     }
+}
+
+#[test]
+fn in_strict_a_client_waits_for_the_record_that_has_the_outcome() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = config::Audit { durability: Durability::Strict, ..config(dir.path()) };
+    let stream = Stream::open(&config).expect("open");
+    let audit = Audit::new(Some((stream.clone(), &config)));
+    let seq = stream.stalled(|| {
+        let Recorded::Taken(seq) = closed(opened(&audit)) else { panic!("there is room") };
+        assert!(!audit.is_settled(seq), "the writer stands still");
+        seq
+    });
+    until("it is on disk", || audit.is_settled(seq));
+    stream.shutdown().expect("shutdown");
+    let records = see(&config.directory, &[&key(1)]).records;
+    let record = &records[usize::try_from(seq).expect("small")];
+    assert_eq!((&record["kind"], &record["outcome"]), (&"statement".into(), &"completed".into()));
 }
 
 #[test]
@@ -646,8 +663,12 @@ fn a_writer_that_stalls_fills_the_queue_and_nothing_is_lost() {
         let config = config::Audit { durability, queue_size: 64 << 10, ..config(dir.path()) };
         let stream = Stream::open(&config).expect("open");
         let (taken, outcomes) = stream.stalled(|| {
-            let taken = (0..1_000_000u64).take_while(|_| stream.append(STATEMENT).is_ok()).count() as u64;
-            assert_eq!(stream.state(), State::Full);
+            let mut taken = 0u64;
+            let refused = std::iter::repeat_with(|| stream.append(STATEMENT)).find_map(|appended| {
+                taken += u64::from(appended.is_ok());
+                appended.err()
+            });
+            assert_eq!((refused, stream.state()), (Some(NotWritable::Full), State::Full));
             let outcomes = (0..100_000).take_while(|_| stream.append_outcome(STATEMENT).is_ok()).count();
             (taken, outcomes)
         });

@@ -24,7 +24,7 @@ pub struct Filter {
     pub sessions: Vec<u64>,
 }
 
-/// A filter at work. The outcome of a statement that was chosen is chosen too.
+/// A filter at work. The outcome of a statement that was chosen is chosen too, where it is a record of its own.
 pub struct Selection<'f> {
     filter: &'f Filter,
     /// Fields and what they may be: a record without any of these bytes is not read.
@@ -75,6 +75,7 @@ impl Selection<'_> {
         let chosen = self.is_in_time(&record) && (self.fits(&record) || follows && self.filter.takes_kind("outcome"));
         if chosen
             && record["kind"] == "statement"
+            && record["outcome"].is_null()
             && self.open.len() < OPEN_MAX
             && let Some(seq) = record["seq"].as_u64()
         {
@@ -151,5 +152,17 @@ mod tests {
         check(&Filter { since: time("2026-01-01T00:00:03.000000Z"), ..none() }, &[4, 5, 6]);
         check(&Filter { until: time("2026-01-01T00:00:01.000001Z"), ..none() }, &[0, 1]);
         assert!(none().selection().take(b"[1]").is_err());
+    }
+
+    /// However many there are: it has its outcome, and no other is waited for.
+    #[test]
+    fn a_statement_that_has_ended_is_not_remembered() {
+        let filter = Filter { sqlstates: vec!["23505".to_owned()], ..Filter::default() };
+        let mut selection = filter.selection();
+        let line = br#"{"seq":1,"kind":"statement","outcome":"failed","sqlstate":"23505"}"#;
+        assert!(selection.take(line).expect("JSON").is_some() && selection.open.is_empty());
+        let mut selection = filter.selection();
+        assert!(selection.take(LOG[2].as_bytes()).expect("JSON").is_none());
+        assert!(selection.take(LOG[3].as_bytes()).expect("JSON").is_some());
     }
 }
