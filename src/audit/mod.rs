@@ -15,6 +15,7 @@ pub mod read;
 mod reads;
 mod recover;
 mod retention;
+mod rounds;
 pub mod segment;
 mod sink;
 pub mod stream;
@@ -38,13 +39,14 @@ use tokio::time::Instant;
 pub use control::RECORD_VERSION;
 pub use copies::COPIES;
 pub use figures::{CopyFigures, Signed, SinkFigures};
+pub use queue::Handed;
 pub use reads::Announcement;
 pub use recover::{OpenError, TORN};
 pub use stream::{Figures, NotWritable, State, Stream};
 
 use crate::chain::{Checkpoint, notes};
 use crate::config::{self, Durability, Values};
-use crate::record::{self, Answer, At, HashKey, Kept, Outcome, RawText, Show, TextMark, Who};
+use crate::record::{self, Answer, At, Ended, HashKey, Intent, Kept, Outcome, RawText, Show, TextMark, Who, Words};
 use crate::sql::{Analysis, Column, Statement};
 
 /// A worker's end of the audit. Clones share it.
@@ -198,21 +200,19 @@ impl Audit {
         Ticket { opened_at: now, of_statement: true, open: None }
     }
 
-    /// Intent: the record of a message that is about to be forwarded. `of_statement`: it runs one.
+    /// The record of a message that is about to be forwarded. `of_statement`: it runs one.
     ///
     /// # Errors
     /// It cannot be recorded: it must not be forwarded.
-    pub fn open(
-        &self,
-        who: &Arc<Who>,
-        of_statement: bool,
-        now: Instant,
-        write: impl FnOnce(&mut Vec<u8>, At),
-    ) -> Result<Ticket, NotWritable> {
+    pub fn open(&self, intent: &Intent<'_>, of_statement: bool, now: Instant) -> Result<Ticket, NotWritable> {
         let Some(log) = &self.log else { return Ok(self.unrecorded(now)) };
-        let at = log.at(now);
-        let seq = log.encoded(|out| write(out, at), |fields| log.stream.append_intent(fields))?;
-        Ok(Ticket { opened_at: now, of_statement, open: Some(Open { log: log.clone(), who: who.clone(), seq }) })
+        let (at, forwarded, head) = (log.at(now), intent.forwarded, intent.head.phrase());
+        let words = intent.words.map(Words::phrase);
+        let seq = log.encoded(
+            |out| intent.put_rest(out),
+            |rest| log.stream.append_intent(&Handed { at, forwarded, head, words, rest }),
+        )?;
+        Ok(Ticket { opened_at: now, of_statement, open: Some(Open { log: log.clone(), who: intent.who.clone(), seq }) })
     }
 
     /// A record of what has happened already. Its number, if it was taken; the log counts what was not.
@@ -349,8 +349,8 @@ impl Ticket {
     fn end(&mut self, outcome: Outcome, answer: &Answer, now: Instant) -> (Duration, Recorded) {
         let took = now.saturating_duration_since(self.opened_at);
         let Some(Open { log, who, seq }) = self.open.take() else { return (took, Recorded::Nothing) };
-        let ended = record::Ended { outcome, answer, us: took.as_micros() as u64 };
-        let taken = match log.encoded(|out| record::end(out, &ended), |members| log.stream.end(seq, members)) {
+        let ended = Ended::new(outcome, answer, took.as_micros() as u64);
+        let taken = match log.stream.end(seq, &ended) {
             Ok(true) => Ok(seq),
             Ok(false) => {
                 let at = log.at(now);

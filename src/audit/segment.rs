@@ -1,13 +1,11 @@
 //! The log's files: what they are called, and how bytes get to their ends.
 //!
-//! Every file is written at offsets that we keep, never "at the end": a write that failed half way is done again from the
-//! last byte that is known to be on disk, with the bytes that memory still has. A line is therefore never left torn inside
-//! the log, whatever failed.
+//! Every file is written at offsets that we keep, never "at the end": a write that failed half way goes on where it failed, and
+//! after a failed sync all is written again from the last byte that is known to be on disk (`rounds`). A line is therefore
+//! never left torn inside the log, whatever failed.
 
-use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -162,8 +160,11 @@ pub(super) struct Segment {
     synced: u64,
     /// Bytes that the operating system has.
     written: u64,
-    /// Bytes after `synced`, written or not: after a failed sync nobody knows what the disk has of them.
-    unsynced: Pieces,
+    /// Bytes behind `written`, from `begun` on.
+    unwritten: Vec<u8>,
+    begun: usize,
+    /// A sync has failed: nobody knows what the disk has behind `synced`.
+    doubtful: bool,
     pub checkpoints: Journal,
     pub leaves: Leaves,
 }
@@ -199,55 +200,106 @@ impl Segment {
             records,
             synced: bytes,
             written: bytes,
-            unsynced: Pieces::default(),
+            unwritten: Vec::new(),
+            begun: 0,
+            doubtful: false,
             checkpoints,
             leaves,
         })
     }
 
-    /// Takes whole lines, to be written by `write`. `bytes`: where they are; what it is afterwards is the segment's business.
-    pub fn push(&mut self, bytes: &mut Vec<u8>, lines: Range<usize>, records: u64) {
-        self.unsynced.push(bytes, lines);
-        self.records += records;
+    /// Takes a line, to be written by `write`. `put` appends it. Returns it.
+    pub fn append(&mut self, put: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+        let start = self.unwritten.len();
+        put(&mut self.unwritten);
+        self.records += 1;
+        &self.unwritten[start..]
     }
 
     /// Hands everything to the operating system. Can be repeated after an error.
     pub fn write(&mut self) -> io::Result<()> {
-        while self.written < self.size() {
-            let start = usize::try_from(self.written - self.synced).expect("bytes in memory");
-            match self.file.write_at(self.unsynced.from(start), self.written) {
+        while self.begun < self.unwritten.len() {
+            match self.file.write_at(&self.unwritten[self.begun..], self.written) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => self.written += count as u64,
+                Ok(count) => {
+                    self.written += count as u64;
+                    self.begun += count;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
+        self.forget_unwritten();
         Ok(())
     }
 
-    /// Brings everything to disk. After an error, `write` does all again that is not there for certain: the system may have
-    /// dropped it and said so only once.
+    fn forget_unwritten(&mut self) {
+        if self.unwritten.capacity() > UNWRITTEN_KEPT {
+            self.unwritten = Vec::new();
+        }
+        self.unwritten.clear();
+        self.begun = 0;
+    }
+
+    /// Brings everything to disk. After an error the segment is doubtful.
+    ///
+    /// # Errors
+    /// It is doubtful: what is not on disk for certain is to be written again first.
     pub fn sync(&mut self) -> io::Result<()> {
         self.write()?;
+        if self.doubtful {
+            return Err(io::Error::other("what the disk has of the records is not known"));
+        }
         if self.synced == self.written {
             return Ok(());
         }
         if let Err(error) = self.file.sync_data() {
-            self.written = self.synced;
+            self.doubtful = true;
             return Err(error);
         }
         self.synced = self.written;
-        self.unsynced.clear();
+        Ok(())
+    }
+
+    /// Whether what is not on disk for certain has to be written again.
+    pub fn is_doubtful(&self) -> bool {
+        self.doubtful
+    }
+
+    /// A sync has failed.
+    #[cfg(test)]
+    pub fn doubt(&mut self) {
+        self.doubtful = true;
+    }
+
+    /// Begins to write again what is not on disk for certain; an earlier attempt counts for nothing.
+    pub fn begin_again(&mut self) {
+        self.doubtful = true;
+        self.forget_unwritten();
+        self.written = self.synced;
+    }
+
+    /// The next line of it.
+    pub fn append_again(&mut self, put: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+        put(&mut self.unwritten);
+        if self.unwritten.len() < WRITTEN_MAX { Ok(()) } else { self.write() }
+    }
+
+    /// That was all.
+    pub fn end_again(&mut self) -> io::Result<()> {
+        self.write()?;
+        self.doubtful = false;
         Ok(())
     }
 
     /// Bytes, those included that are in memory only.
     pub fn size(&self) -> u64 {
-        self.synced + self.unsynced.length as u64
+        self.written + (self.unwritten.len() - self.begun) as u64
     }
 
-    pub fn unsynced_bytes(&self) -> usize {
-        self.unsynced.length
+    /// Bytes that are not on disk for certain.
+    pub fn unsynced_size(&self) -> u64 {
+        self.size() - self.synced
     }
 
     /// Whether the file is still where it was made. Writing to a file that nobody can find succeeds.
@@ -257,69 +309,11 @@ impl Segment {
     }
 }
 
-/// Bytes in their order, in pieces: large ones are taken over as they come, small ones gather.
-#[derive(Debug, Default)]
-struct Pieces {
-    pieces: VecDeque<Vec<u8>>,
-    length: usize,
-    /// Memory for more.
-    spare: Vec<Vec<u8>>,
-}
+/// Bytes that are put together before they are written.
+pub(super) const WRITTEN_MAX: usize = 128 << 10;
 
-impl Pieces {
-    /// Takes a part of `bytes`; with all of it `bytes` itself, in exchange for empty memory, unless that would waste more than
-    /// a copy costs.
-    fn push(&mut self, bytes: &mut Vec<u8>, part: Range<usize>) {
-        self.length += part.len();
-        if part.len() == bytes.len() && part.len() >= GATHERED_MAX && part.len() >= bytes.capacity() / 4 {
-            let empty = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(bytes.len()));
-            self.pieces.push_back(std::mem::replace(bytes, empty));
-            return;
-        }
-        let fits = |last: &&mut Vec<u8>| last.capacity() - last.len() >= part.len();
-        match self.pieces.back_mut().filter(fits) {
-            Some(last) => last.extend_from_slice(&bytes[part]),
-            None => {
-                let mut piece = self.spare.pop().unwrap_or_default();
-                piece.reserve(part.len().max(GATHERED_MAX));
-                piece.extend_from_slice(&bytes[part]);
-                self.pieces.push_back(piece);
-            }
-        }
-    }
-
-    /// What is at `offset` and as much behind it as lies together.
-    fn from(&self, offset: usize) -> &[u8] {
-        let mut end = self.length;
-        for piece in self.pieces.iter().rev() {
-            let start = end - piece.len();
-            if start <= offset {
-                return &piece[offset - start..];
-            }
-            end = start;
-        }
-        &[]
-    }
-
-    fn clear(&mut self) {
-        self.length = 0;
-        let mut kept: usize = self.spare.iter().map(Vec::capacity).sum();
-        for mut piece in self.pieces.drain(..) {
-            kept += piece.capacity();
-            if kept > SPARE_MAX {
-                break;
-            }
-            piece.clear();
-            self.spare.push(piece);
-        }
-    }
-}
-
-/// Smaller pieces are copied.
-const GATHERED_MAX: usize = 16 << 10;
-
-/// Memory that is kept between syncs.
-const SPARE_MAX: usize = 8 << 20;
+/// Room for them that is kept from one time to the next.
+const UNWRITTEN_KEPT: usize = 4 * WRITTEN_MAX;
 
 #[cfg(test)]
 mod tests {
@@ -341,7 +335,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let mut segment = Segment::create(dir.path(), 7).expect("a segment");
         assert_eq!(segments(dir.path()).expect("names"), [7]);
-        segment.push(&mut b"{}\n".to_vec(), 0..3, 1);
+        segment.append(|out| out.extend_from_slice(b"{}\n"));
         segment.sync().expect("sync");
         assert!(segment.is_in_place().expect("metadata"));
         let path = records_path(dir.path(), 7);
@@ -353,42 +347,6 @@ mod tests {
         assert!(segment.is_in_place().expect("metadata"));
         fs::write(&path, "").expect("cut");
         assert!(!segment.is_in_place().expect("metadata"));
-    }
-
-    #[test]
-    fn pieces_are_the_bytes_in_their_order() {
-        let mut pieces = Pieces::default();
-        for round in 0..3u8 {
-            let mut all = Vec::new();
-            for (at, length) in
-                [1, 5000, GATHERED_MAX, 300_000, 12_000, 12_000, 1, GATHERED_MAX + 1].into_iter().enumerate()
-            {
-                let mut bytes: Vec<u8> = (0..length + 7).map(|byte| (byte % 251) as u8 ^ round).collect();
-                // The whole, or a part of it.
-                let part = if at % 2 == 0 { 0..bytes.len() } else { 3..length };
-                all.extend_from_slice(&bytes[part.clone()]);
-                pieces.push(&mut bytes, part);
-            }
-            assert_eq!(pieces.length, all.len());
-            for offset in (0..all.len()).step_by(977).chain([all.len() - 1]) {
-                let (mut at, mut found) = (offset, Vec::new());
-                while at < all.len() {
-                    let piece = pieces.from(at);
-                    assert!(!piece.is_empty());
-                    found.extend_from_slice(piece);
-                    at += piece.len();
-                }
-                assert!(found == all[offset..], "from {offset}");
-            }
-            assert_eq!(pieces.from(all.len()), b"");
-            pieces.clear();
-            assert_eq!((pieces.length, pieces.from(0)), (0, &b""[..]));
-        }
-        // Memory is used again, and not without bound.
-        assert!(!pieces.spare.is_empty() && pieces.spare.iter().all(Vec::is_empty));
-        pieces.push(&mut vec![0; SPARE_MAX + 1], 0..SPARE_MAX + 1);
-        pieces.clear();
-        assert!(pieces.spare.iter().map(Vec::capacity).sum::<usize>() <= SPARE_MAX);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The way records take into the log: a queue that workers append to, and what they can ask about its state.
 //!
-//! Workers copy a record's bytes, encoded before, under a lock that is held for nothing else (`queue`); the order in which
-//! they get it is the order of the log. One thread (`writer`) takes what is there, writes it and says how far it is. Nothing
+//! Workers copy what a record will say under a lock that is held for nothing else (`queue`); the order in which they get it is
+//! the order of the log. One thread (`writer`) takes what is there, writes it and says how far it is. Nothing
 //! here waits: a session that has to wait leaves its waker.
 //!
 //! Invariants: sequence numbers have no holes and depend on no clock; what was refused was not appended; the queue is
@@ -19,12 +19,13 @@ use thiserror::Error;
 use super::control::Control;
 use super::copies::Copies;
 use super::figures::{Board, CopyFigures, Signed, SinkFigures};
-use super::queue::{Batch, Ends, Queue, Take, Taken};
+use super::queue::{Handed, Queue, Take, Waiting};
 use super::recover::{self, OpenError};
 use super::sink::Sinks;
 use super::writer::Writer;
 use crate::config::{self, Durability};
 use crate::metrics::Histogram;
+use crate::record::Ended;
 
 /// The log as sessions know it. Clones share it.
 #[derive(Clone)]
@@ -241,8 +242,8 @@ impl Stream {
     ///
     /// # Errors
     /// As there.
-    pub fn append_intent(&self, fields: &[u8]) -> Result<u64, NotWritable> {
-        self.shared.append(Kind::Intent, fields)
+    pub fn append_intent(&self, it: &Handed<'_>) -> Result<u64, NotWritable> {
+        self.shared.add(Kind::Intent, it.rest.len(), |queue| queue.append_statement(it))
     }
 
     /// As [`Stream::append`], for what has happened already: taken even while the log cannot be written, for as long as there
@@ -255,12 +256,12 @@ impl Stream {
     }
 
     /// Puts an outcome into the record of its message, while that waits to be written. False: it waits no more, and the
-    /// outcome is to be a record of its own. `members`: fields, each with a comma before it.
+    /// outcome is to be a record of its own.
     ///
     /// # Errors
     /// As of [`Stream::append_outcome`].
-    pub fn end(&self, seq: u64, members: &[u8]) -> Result<bool, NotWritable> {
-        self.shared.end(seq, members)
+    pub fn end(&self, seq: u64, ended: &Ended<'_>) -> Result<bool, NotWritable> {
+        self.shared.end(seq, ended)
     }
 
     /// As [`Stream::append_event`], for the end of a statement that was let through: it has the last of the room.
@@ -411,8 +412,13 @@ impl fmt::Debug for Stream {
 
 impl Shared {
     fn append(&self, kind: Kind, fields: &[u8]) -> Result<u64, NotWritable> {
+        self.add(kind, fields.len(), |queue| queue.append(fields))
+    }
+
+    /// `length`: bytes that are given.
+    fn add(&self, kind: Kind, length: usize, add: impl FnOnce(&mut Queue) -> u64) -> Result<u64, NotWritable> {
         let mut queue = self.lock_queue();
-        if let Err(refusal) = self.admit(&queue, kind, fields) {
+        if let Err(refusal) = self.admit(&queue, kind, length) {
             match kind {
                 Kind::Intent => {}
                 Kind::Statement => queue.refused += 1,
@@ -422,26 +428,25 @@ impl Shared {
             }
             return Err(refusal);
         }
-        let ends = if kind == Kind::Intent { Ends::Later } else { Ends::Now };
-        let seq = queue.append(fields, ends);
+        let seq = add(&mut queue);
         self.tell(&queue);
         self.rouse(queue);
         Ok(seq)
     }
 
-    fn end(&self, seq: u64, members: &[u8]) -> Result<bool, NotWritable> {
+    fn end(&self, seq: u64, ended: &Ended<'_>) -> Result<bool, NotWritable> {
         let mut queue = self.lock_queue();
         if !queue.is_open(seq) {
             return Ok(false);
         }
-        if let Err(refusal) = self.admit(&queue, Kind::Outcome, members) {
+        if let Err(refusal) = self.admit(&queue, Kind::Outcome, 0) {
             queue.lost += 1;
             return Err(refusal);
         }
-        let ended = queue.end(seq, members);
+        let has_ended = queue.end(seq, ended);
         self.tell(&queue);
         self.rouse(queue);
-        Ok(ended)
+        Ok(has_ended)
     }
 
     /// Wakes the writer where it has something to do: before it sleeps or naps it says so, and looks into the queue once more.
@@ -453,7 +458,7 @@ impl Shared {
         }
     }
 
-    fn admit(&self, queue: &Queue, kind: Kind, fields: &[u8]) -> Result<(), NotWritable> {
+    fn admit(&self, queue: &Queue, kind: Kind, length: usize) -> Result<(), NotWritable> {
         let limit = match kind {
             Kind::Intent | Kind::Statement => self.queue_max,
             Kind::Event => self.queue_max.saturating_mul(EVENTS),
@@ -464,7 +469,7 @@ impl Shared {
             Err(NotWritable::Closed)
         } else if queue.failed && matches!(kind, Kind::Intent | Kind::Statement) {
             Err(NotWritable::Failed)
-        } else if queue.size() >= limit || fields.len() > RECORD_MAX {
+        } else if queue.size() >= limit || length > RECORD_MAX {
             Err(if queue.failed { NotWritable::Failed } else { NotWritable::Full })
         } else {
             Ok(())
@@ -503,8 +508,8 @@ impl Shared {
         if self.lock_queue().size() >= self.queue_max { State::Full } else { State::Writing }
     }
 
-    /// What waits, or as much of it as `what` says, as it is to be written.
-    pub fn take(&self, what: Take, taken: &mut Taken, batch: &mut Batch) {
+    /// What waits, or as much of it as `what` says.
+    pub fn take(&self, what: Take, taken: &mut Waiting) {
         let was_full = {
             let mut queue = self.lock_queue();
             let was_full = queue.size() >= self.queue_max;
@@ -512,7 +517,6 @@ impl Shared {
             self.tell(&queue);
             was_full
         };
-        taken.join(batch);
         if was_full {
             self.wake_writable();
         }

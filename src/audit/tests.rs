@@ -10,6 +10,7 @@ use super::segment::{self, Finished, checkpoints_path, records_path, segments};
 use super::*;
 use crate::chain::{Checkpoint, Frontier, Note, SigningKey, leaf_hash, notes};
 use crate::config::{self, CopyTo, Durability, OnFailure, Shipped, Values};
+use crate::record::{Forwarded, Head, Message, Verdict};
 
 pub(super) fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed("example.com/audit", [seed; 32]).expect("a key")
@@ -400,7 +401,11 @@ fn a_record_stays_one_line_and_a_panic_leaves_none() {
 
 fn opened(audit: &Audit) -> Ticket {
     let who = Arc::new(Who::new(&record::Person { session: 7, user: "alice", ..Default::default() }));
-    audit.open(&who, true, tokio::time::Instant::now(), |out, _| out.extend_from_slice(STATEMENT)).expect("taken")
+    let head = Head::new(&who, "db");
+    let (message, verdict) = (Message::Query, Verdict::Allow);
+    let forwarded = Forwarded { n: 1, message, verdict, policy: 1, backend: 1, text: None };
+    let intent = Intent { who: &who, head: &head, forwarded, words: None, kept: None, parameters: None };
+    audit.open(&intent, true, tokio::time::Instant::now()).expect("taken")
 }
 
 fn closed(ticket: Ticket) -> Recorded {

@@ -7,7 +7,6 @@
 //! fails, workers are refused and the writer tries again; it ends only by `shutdown`, or by a bug, which refuses for good.
 
 use std::io;
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,13 +15,14 @@ use std::time::{Duration, Instant, SystemTime};
 use super::control::{Control, now};
 use super::copies::Copies;
 use super::figures::Signed;
-use super::queue::{Batch, Take, Taken};
+use super::queue::Take;
 use super::reads::Reads;
 use super::recover::{Keys, Log};
 use super::retention::Retention;
-use super::segment::{Finished, Segment};
+use super::rounds::Rounds;
+use super::segment::{Finished, Segment, WRITTEN_MAX};
 use super::stream::{GROUPS, Shared, Shortfall};
-use crate::chain::{Checkpoint, Note, SigningKey, leaf_hash};
+use crate::chain::{Checkpoint, Note, SigningKey};
 use crate::config::{self, Durability};
 
 pub(super) struct Writer {
@@ -32,10 +32,7 @@ pub(super) struct Writer {
     retention: Retention,
     reads: Reads,
     plan: Plan,
-    taken: Taken,
-    batch: Batch,
-    /// Of the batch, how many lines and bytes are in segments already.
-    done: (usize, usize),
+    rounds: Rounds,
     /// The line of the current segment is in the manifest; only a new file is missing.
     listed: Option<Finished>,
     segment_begun: Instant,
@@ -62,10 +59,10 @@ struct Plan {
 
 /// Records gather for so long before they are written, unless somebody waits for them or they are many: each time costs a
 /// wake-up and a write. Those of statements under way are left for the next time, once.
-const GATHER: Duration = Duration::from_millis(4);
+const GATHER: Duration = Duration::from_millis(8);
 
 /// The same where nobody ever waits.
-const GATHER_RELAXED: Duration = Duration::from_millis(10);
+const GATHER_RELAXED: Duration = Duration::from_millis(20);
 
 /// With somebody waiting, there is so long between writes: records of others are then in the same one.
 const GATHER_WANTED: Duration = Duration::from_micros(150);
@@ -73,8 +70,8 @@ const GATHER_WANTED: Duration = Duration::from_micros(150);
 /// Without records for so long, the writer sleeps until it is woken.
 const DOZE: Duration = Duration::from_millis(50);
 
-/// Bytes that are kept for a repetition of a failed sync. More force a sync.
-const UNSYNCED_MAX: usize = 8 << 20;
+/// Bytes of lines that a failed sync would have written again. More force a sync.
+const UNSYNCED_MAX: u64 = 8 << 20;
 
 /// How often files are looked at, and segments that may be deleted.
 const LOOK: Duration = Duration::from_secs(1);
@@ -106,9 +103,7 @@ impl Writer {
             retention: Retention::new(config),
             reads: Reads::default(),
             plan,
-            taken: Taken::default(),
-            batch: Batch::default(),
-            done: (0, 0),
+            rounds: Rounds::default(),
             listed: None,
             segment_begun: begun,
             checkpointed: Instant::now(),
@@ -140,7 +135,7 @@ impl Writer {
 
     fn live(&mut self) {
         loop {
-            match (self.is_done(), self.shared.is_closed()) {
+            match (self.rounds.is_done(), self.shared.is_closed()) {
                 (false, _) => {}
                 (true, false) => self.rest(),
                 (true, true) if self.shared.has_records() => {}
@@ -157,11 +152,6 @@ impl Writer {
                 Err(error) => self.suffer(error),
             }
         }
-    }
-
-    /// What was taken is in segments.
-    fn is_done(&self) -> bool {
-        self.done.0 == self.batch.lengths.len()
     }
 
     /// Waits for records, or for what is due without any; and lets those that come gather, unless somebody waits for each.
@@ -182,7 +172,7 @@ impl Writer {
 
     /// Writes what is there and does what is due.
     fn cycle(&mut self) -> io::Result<()> {
-        if self.is_done() {
+        if self.rounds.is_done() {
             let is_wanted = self.plan.durability == Durability::Group && self.shared.is_wanted();
             if is_wanted {
                 std::thread::sleep(GATHER_WANTED.saturating_sub(self.last_records.elapsed()));
@@ -195,9 +185,7 @@ impl Writer {
     }
 
     fn take(&mut self, what: Take) {
-        self.shared.take(what, &mut self.taken, &mut self.batch);
-        self.done = (0, 0);
-        let records = self.batch.lengths.len();
+        let records = self.rounds.begin(|taken| self.shared.take(what, taken));
         if records > 0 {
             self.last_records = Instant::now();
             let group = (usize::BITS - (records - 1).leading_zeros()) as usize;
@@ -206,15 +194,16 @@ impl Writer {
         }
     }
 
-    /// Brings the batch into segments, and what the durability asks for to where it asks for it.
+    /// Brings what was taken into segments, and what the durability asks for to where it asks for it.
     fn absorb(&mut self) -> io::Result<()> {
+        self.make_up()?;
         loop {
             let full = self.log.segment.size() >= self.plan.segment_size && self.log.segment.records > 0;
             // A segment that is in the manifest takes nothing more.
             if full || self.listed.is_some() {
                 self.rotate()?;
             }
-            if self.done.0 == self.batch.lengths.len() {
+            if self.rounds.is_done() {
                 break;
             }
             self.absorb_piece()?;
@@ -222,55 +211,17 @@ impl Writer {
         self.settle()
     }
 
-    /// As many lines as the segment takes.
+    /// As many lines as the segment takes, and no more than are written at once.
     fn absorb_piece(&mut self) -> io::Result<()> {
-        let (first, start) = self.done;
-        let mut room = self.plan.segment_size.saturating_sub(self.log.segment.size());
-        let (mut last, mut end) = (first, start);
-        for length in &self.batch.lengths[first..] {
-            if room == 0 {
-                break;
-            }
-            room = room.saturating_sub(u64::from(*length));
-            end += *length as usize;
-            last += 1;
-        }
-        self.scrub(first, last, start..end);
-        let mut at = start;
-        for length in &self.batch.lengths[first..last] {
-            let line = &self.batch.bytes[at..at + *length as usize];
-            let leaf = leaf_hash(&line[..line.len() - 1]);
-            self.log.frontier.append(leaf);
-            self.log.segment.leaves.push(&leaf);
-            at += line.len();
-        }
-        // Memory holds the lines whatever becomes of the write, so the tree has them.
-        self.log.segment.push(&mut self.batch.bytes, start..end, (last - first) as u64);
-        self.done = (last, end);
-        self.shared.counts.bytes.fetch_add((end - start) as u64, Ordering::Relaxed);
-        self.log.segment.write()?;
+        let Log { segment, frontier, .. } = &mut self.log;
+        let start = segment.size();
+        self.rounds.put(segment, frontier, self.plan.segment_size.min(start + WRITTEN_MAX as u64));
+        self.shared.counts.bytes.fetch_add(segment.size() - start, Ordering::Relaxed);
+        segment.write()?;
         if self.plan.durability != Durability::Strict {
             self.publish_written(self.log.frontier.size());
         }
-        if self.log.segment.unsynced_bytes() > UNSYNCED_MAX { self.sync() } else { Ok(()) }
-    }
-
-    /// A record is one line, whoever wrote it: a newline inside it would make it two.
-    fn scrub(&mut self, first: usize, last: usize, bytes: Range<usize>) {
-        // One for each line's end is all there should be.
-        if memchr::memchr_iter(b'\n', &self.batch.bytes[bytes.clone()]).count() == last - first {
-            return;
-        }
-        let mut at = bytes.start;
-        for length in &self.batch.lengths[first..last] {
-            let end = at + *length as usize;
-            let mut inside = at;
-            while let Some(found) = memchr::memchr(b'\n', &self.batch.bytes[inside..end - 1]) {
-                self.batch.bytes[inside + found] = b' ';
-                inside += found + 1;
-            }
-            at = end;
-        }
+        if self.log.segment.unsynced_size() > UNSYNCED_MAX { self.sync() } else { Ok(()) }
     }
 
     fn settle(&mut self) -> io::Result<()> {
@@ -290,11 +241,19 @@ impl Writer {
         }
     }
 
+    /// After a failed write, what was not written; after a failed sync, all that the disk may not have.
+    fn make_up(&mut self) -> io::Result<()> {
+        let segment = &mut self.log.segment;
+        if segment.is_doubtful() { self.rounds.write_again(segment) } else { segment.write() }
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         let size = self.log.frontier.size();
-        if self.log.segment.unsynced_bytes() > 0 {
+        self.make_up()?;
+        if self.log.segment.unsynced_size() > 0 {
             let start = Instant::now();
             self.log.segment.sync()?;
+            self.rounds.let_go();
             let took = start.elapsed();
             let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             self.shared.counts.last_sync_micros.store(micros, Ordering::Relaxed);

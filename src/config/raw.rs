@@ -151,7 +151,7 @@ section! {
         /// What a record has survived before the client hears that its statement ended. `"strict"`: it is on disk.
         /// `"group"`: it is with the log's writer, which hands it to the operating system within a few milliseconds and to
         /// the disk within `checkpoint_interval`; a crash of the process may cost the former, of the machine the latter.
-        /// `"relaxed"`: the same, with ten milliseconds.
+        /// `"relaxed"`: the same, with twenty milliseconds.
         durability: Durability = r#""group""#,
         /// While the log cannot be written, statements wait (`"block"`) or fail with SQLSTATE 53100 (`"refuse"`). None is
         /// executed unrecorded.

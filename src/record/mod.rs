@@ -6,12 +6,13 @@
 //! Invariants: what is appended is valid UTF-8 without a byte below 0x20, whatever clients and servers sent, so a line is a
 //! record and a record a line; every text that a client or server can choose passes [`scrub`]; no literal, no parameter and no
 //! row of a statement appears but as configuration says. A statement costs copies and a few integers: what does not change
-//! within a session ([`Who`]) or for a text ([`Words`]) is encoded once.
+//! within a session ([`Who`], [`Head`]) or for a text ([`Words`]) is encoded once, as a [`Phrase`].
 
 mod event;
 mod json;
 mod keywords;
 mod parameters;
+mod phrase;
 mod raw;
 mod scrub;
 mod statement;
@@ -28,11 +29,15 @@ pub use event::{Change, LoginFailed, cancel, console, disconnect, login, login_f
 pub(crate) use json::put_number;
 pub use json::quoted;
 pub use parameters::{HashKey, Parameters, Show, TextMark};
+pub use phrase::{Phrase, Phrases};
 pub use raw::{Kept, LeftOut, RawText, Sealed};
 pub use scrub::scrub;
-pub use statement::{Answer, Ended, Forwarded, Message, Outcome, Refused, Verdict, end, outcome, refused, statement};
-pub use time::At;
-pub use who::{Node, Person, Who};
+pub use statement::{
+    Answer, Counts, Ended, Forwarded, Intent, Message, Outcome, Refused, Statement, Verdict, outcome, refused,
+    statement,
+};
+pub use time::{At, Second};
+pub use who::{Head, Person, Who};
 pub use words::Words;
 
 /// Version of the records' schema: the field `v`.

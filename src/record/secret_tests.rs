@@ -212,7 +212,7 @@ proptest! {
         }
         let mut answer = Answer::default();
         answer.note_tag(secret.as_bytes());
-        let record = read(|out| outcome(out, *AT, &who(), 1, &Ended { outcome: Outcome::Completed, answer: &answer, us: 1 }));
+        let record = read(|out| outcome(out, *AT, &who(), 1, &Ended::new(Outcome::Completed, &answer, 1)));
         assert_hidden(&record, hidden, &text);
     }
 }

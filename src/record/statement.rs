@@ -1,11 +1,13 @@
 //! Records of what a client sends: the intent, before it is forwarded; the outcome, before the client sees the answer's end, in
 //! the same record or one of its own; the refusal.
 
+use std::sync::Arc;
+
 use super::json::Json;
 use super::parameters::{Parameters, TextMark};
 use super::raw::Kept;
 use super::scrub::{DIGITS_MIN, scrub};
-use super::{At, Node, VERSION, Who, Words};
+use super::{At, Head, Second, VERSION, Who, Words};
 
 /// A message of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,49 +70,80 @@ impl Verdict {
 
 /// A message about to be forwarded.
 #[derive(Debug)]
-pub struct Forwarded<'a> {
+pub struct Intent<'a> {
+    pub who: &'a Arc<Who>,
+    pub head: &'a Head,
+    pub forwarded: Forwarded,
+    /// What the statement says; absent where that is not known: a portal that SQL opened.
+    pub words: Option<&'a Words>,
+    /// The client's text, where it is kept.
+    pub kept: Option<Kept>,
+    pub parameters: Option<Parameters<'a>>,
+}
+
+impl Intent<'_> {
+    /// Appends what is neither in a phrase nor of a fixed size, with a comma behind the last member.
+    pub fn put_rest(&self, out: &mut Vec<u8>) {
+        let mut json = Json::new(out);
+        if let Some(kept) = &self.kept {
+            kept.put(&mut json);
+        }
+        if let Some(parameters) = &self.parameters {
+            parameters.put(&mut json);
+        }
+    }
+}
+
+/// What of it has a fixed size.
+#[derive(Debug, Clone, Copy)]
+pub struct Forwarded {
     /// The session's own count of its records of messages, from 1.
     pub n: u64,
     pub message: Message,
     pub verdict: Verdict,
     /// Generation of the rules that let it through.
     pub policy: u64,
-    /// The server's node, and its process id for the backend.
-    pub node: &'a Node,
-    pub backend: i64,
-    /// What the statement says; absent where that is not known: a portal that SQL opened.
-    pub words: Option<&'a Words>,
+    /// The server's process id for the backend.
+    pub backend: u32,
     /// The text as forwarded, where the message has one.
     pub text: Option<TextMark>,
-    /// The client's text, where it is kept.
-    pub kept: Option<Kept>,
-    pub parameters: Option<Parameters<'a>>,
 }
 
-/// Appends the intent's members.
-pub fn statement(out: &mut Vec<u8>, at: At, who: &Who, it: &Forwarded<'_>) {
-    head(out, "statement", at);
+/// A statement's record, all that it says.
+#[derive(Debug)]
+pub struct Statement<'a> {
+    pub at: At,
+    /// Of [`Head`].
+    pub head: &'a [u8],
+    pub forwarded: &'a Forwarded,
+    /// Of [`Words`]; empty without.
+    pub words: &'a [u8],
+    /// Of [`Intent::put_rest`].
+    pub rest: &'a [u8],
+    /// Where it ended before it was written.
+    pub ended: Option<Ended<'a>>,
+}
+
+/// Appends a statement's members.
+pub fn statement(out: &mut Vec<u8>, second: &mut Second, it: &Statement<'_>) {
+    head(out, "statement", it.at, second);
     let mut json = Json::new(out);
-    json.members(who.all())
-        .number("n", it.n)
-        .members(it.message.member())
-        .members(it.verdict.member())
-        .number("policy", it.policy)
-        .members(it.node.member())
-        .number("backend", it.backend.unsigned_abs());
-    if let Some(words) = it.words {
-        json.members(words.members());
-    }
-    if let Some(text) = &it.text {
+    let Forwarded { n, message, verdict, policy, backend, text } = it.forwarded;
+    json.members(it.head)
+        .number("n", *n)
+        .members(message.member())
+        .members(verdict.member())
+        .number("policy", *policy)
+        .number("backend", u64::from(*backend))
+        .members(it.words);
+    if let Some(text) = text {
         text.put(&mut json);
     }
-    if let Some(kept) = &it.kept {
-        kept.put(&mut json);
+    json.members(it.rest);
+    match &it.ended {
+        Some(it) => ended(out, it),
+        None => json.done(),
     }
-    if let Some(parameters) = &it.parameters {
-        parameters.put(&mut json);
-    }
-    json.done();
 }
 
 /// How a message's effect ended.
@@ -177,6 +210,11 @@ impl Answer {
         (tags.length, tags.count) = (0, 0);
     }
 
+    /// The command tags that are known.
+    fn tag(&self) -> &[u8] {
+        &self.tags.bytes[..usize::from(self.tags.length)]
+    }
+
     /// Of a CommandComplete. Tags beyond the first few are counted.
     pub fn note_tag(&mut self, tag: &[u8]) {
         let tags = &mut self.tags;
@@ -195,49 +233,63 @@ impl Answer {
 }
 
 /// The end of a message that was forwarded.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Ended<'a> {
-    pub outcome: Outcome,
-    pub answer: &'a Answer,
-    /// Microseconds since it was forwarded.
-    pub us: u64,
+    pub counts: Counts,
+    /// The command tags, as many as are known.
+    pub tag: &'a [u8],
 }
 
-/// Appends the members of the outcome of the record `of`.
+/// What of it has a fixed size.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    pub outcome: Outcome,
+    /// Microseconds since it was forwarded.
+    pub us: u64,
+    /// As of [`Answer`].
+    pub rows: u64,
+    pub bytes: u64,
+    pub copied: u64,
+    pub copied_bytes: u64,
+    pub sqlstate: Option<[u8; 5]>,
+    /// Command tags.
+    pub tags: u32,
+}
+
+impl<'a> Ended<'a> {
+    pub fn new(outcome: Outcome, answer: &'a Answer, us: u64) -> Self {
+        let &Answer { rows, bytes, copied, copied_bytes, sqlstate, tags: Tags { count: tags, .. } } = answer;
+        Self { counts: Counts { outcome, us, rows, bytes, copied, copied_bytes, sqlstate, tags }, tag: answer.tag() }
+    }
+}
+
+/// Appends the members of the outcome of the record `of`, in a record of its own.
 pub fn outcome(out: &mut Vec<u8>, at: At, who: &Who, of: u64, it: &Ended<'_>) {
-    head(out, "outcome", at);
+    head(out, "outcome", at, &mut Second::default());
     Json::new(out).members(who.brief()).number("of", of);
     ended(out, it);
 }
 
-/// Appends what [`statement`]'s record gets behind its last member when it ends in time.
-pub fn end(out: &mut Vec<u8>, it: &Ended<'_>) {
-    out.push(b',');
-    ended(out, it);
-}
-
 fn ended(out: &mut Vec<u8>, it: &Ended<'_>) {
-    let Ended { outcome, answer, us } = it;
+    let Counts { outcome, us, rows, bytes, copied, copied_bytes, sqlstate, tags } = it.counts;
     let mut json = Json::new(out);
-    json.members(outcome.member()).number("us", *us);
-    let tags = &answer.tags;
-    if tags.count > 0 {
-        let tag = &tags.bytes[..usize::from(tags.length)];
+    json.members(outcome.member()).number("us", us);
+    if tags > 0 {
         // A server can call its answer what it likes.
-        if is_usual(tag) {
-            json.members(b"\"tag\":\"").members(tag).members(b"\",");
+        if is_usual(it.tag) {
+            json.members(b"\"tag\":\"").members(it.tag).members(b"\",");
         } else {
-            json.text("tag", &scrub(std::str::from_utf8(tag).unwrap_or_default()));
+            json.text("tag", &scrub(std::str::from_utf8(it.tag).unwrap_or_default()));
         }
     }
-    if tags.count > 1 {
-        json.number("tags", u64::from(tags.count));
+    if tags > 1 {
+        json.number("tags", u64::from(tags));
     }
-    json.number_if("rows", answer.rows)
-        .number_if("bytes", answer.bytes)
-        .number_if("copied", answer.copied)
-        .number_if("copied_bytes", answer.copied_bytes);
-    if let Some(sqlstate) = &answer.sqlstate {
+    json.number_if("rows", rows)
+        .number_if("bytes", bytes)
+        .number_if("copied", copied)
+        .number_if("copied_bytes", copied_bytes);
+    if let Some(sqlstate) = &sqlstate {
         json.text("sqlstate", sqlstate_text(sqlstate));
     }
     json.done();
@@ -269,7 +321,7 @@ pub struct Refused<'a> {
 
 /// Appends the members of a refusal.
 pub fn refused(out: &mut Vec<u8>, at: At, who: &Who, it: &Refused<'_>) {
-    head(out, "refused", at);
+    head(out, "refused", at, &mut Second::default());
     let mut json = Json::new(out);
     json.members(who.all())
         .number("n", it.n)
@@ -301,9 +353,9 @@ const _: () = assert!(VERSION == 1, "HEAD says so");
 
 /// What every record begins with, behind its sequence number. `kind` must need no escape.
 #[inline(always)]
-pub(super) fn head(out: &mut Vec<u8>, kind: &str, at: At) {
+pub(super) fn head(out: &mut Vec<u8>, kind: &str, at: At, second: &mut Second) {
     out.extend_from_slice(HEAD);
     out.extend_from_slice(kind.as_bytes());
     out.extend_from_slice(b"\",");
-    at.put(out);
+    at.put(out, second);
 }

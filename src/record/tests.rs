@@ -1,6 +1,6 @@
 //! Records are one line, and say what they were given; what must not be in them is not.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -80,8 +80,8 @@ fn everyone() -> Who {
 fn bind(values: &[u8], types: &[u8], policy: Show) -> Value {
     let key = HashKey::new([7; 32]);
     let parameters = Parameters { values, types, policy: &|_| policy, key: Some(&key) };
-    let it = Forwarded { message: Message::Bind, parameters: Some(parameters), text: None, ..of_text(b"", None) };
-    read(|out| statement(out, *AT, &who(), &it))
+    let forwarded = Forwarded { message: Message::Bind, text: None, ..of_text(b"") };
+    read_intent(&Intent { forwarded, parameters: Some(parameters), ..intent(b"", None) }, None)
 }
 
 /// A Bind's values in text, behind the names.
@@ -97,24 +97,41 @@ fn text_values<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
 
 fn query(text: &[u8]) -> Value {
     let words = Words::of(text, &grammar::read(text));
-    read(|out| statement(out, *AT, &who(), &of_text(text, Some(&words))))
+    read_intent(&intent(text, Some(&words)), None)
 }
 
-static NODE: LazyLock<Node> = LazyLock::new(|| Node::new("db1:5432"));
+static WHO: LazyLock<(Arc<Who>, Head)> = LazyLock::new(|| with_head(who()));
+static EVERYONE: LazyLock<(Arc<Who>, Head)> = LazyLock::new(|| with_head(everyone()));
 
-fn of_text<'a>(text: &'a [u8], words: Option<&'a Words>) -> Forwarded<'a> {
+fn with_head(who: Who) -> (Arc<Who>, Head) {
+    let head = Head::new(&who, "db1:5432");
+    (Arc::new(who), head)
+}
+
+/// The record of an intent, which the writer puts together.
+fn read_intent(it: &Intent<'_>, ended: Option<Ended<'_>>) -> Value {
+    let mut rest = Vec::new();
+    it.put_rest(&mut rest);
+    let words = it.words.map_or(&b""[..], |words| words.phrase().members());
+    let head = it.head.phrase().members();
+    let it = Statement { at: *AT, head, forwarded: &it.forwarded, words, rest: &rest, ended };
+    read(|out| statement(out, &mut Second::default(), &it))
+}
+
+fn of_text(text: &[u8]) -> Forwarded {
     Forwarded {
         n: 3,
         message: Message::Query,
         verdict: Verdict::Allow,
         policy: 2,
-        node: &NODE,
         backend: 4711,
-        words,
         text: Some(HashKey::new([9; 32]).mark(text)),
-        kept: None,
-        parameters: None,
     }
+}
+
+fn intent<'a>(text: &'a [u8], words: Option<&'a Words>) -> Intent<'a> {
+    let (who, head) = &*WHO;
+    Intent { who, head, forwarded: of_text(text), words, kept: None, parameters: None }
 }
 
 #[test]
@@ -139,7 +156,7 @@ fn an_outcome_says_what_came_of_it() {
     let mut answer = Answer { rows: 2, bytes: 80, sqlstate: Some(*b"22012"), ..Answer::default() };
     answer.note_tag(b"SELECT 2");
     answer.note_tag(b"INSERT 0 1");
-    let ended = Ended { outcome: Outcome::Failed, answer: &answer, us: 1234 };
+    let ended = Ended::new(Outcome::Failed, &answer, 1234);
     let record = read(|out| outcome(out, *AT, &who(), 5, &ended));
     let expected = serde_json::json!({
         "seq": 7, "v": 1, "kind": "outcome", "time": "2025-11-24T16:00:00.123456Z", "mono": 42,
@@ -148,10 +165,7 @@ fn an_outcome_says_what_came_of_it() {
     });
     assert_eq!(record, expected);
     // In the statement's own record the same.
-    let whole = read(|out| {
-        statement(out, *AT, &who(), &of_text(b"", None));
-        end(out, &ended);
-    });
+    let whole = read_intent(&intent(b"", None), Some(ended));
     assert_eq!((&whole["kind"], &whole["message"]), (&Value::from("statement"), &Value::from("query")));
     for field in ["outcome", "us", "tag", "tags", "rows", "bytes", "sqlstate"] {
         assert_eq!(whole[field], record[field], "{field}");
@@ -162,7 +176,7 @@ fn an_outcome_says_what_came_of_it() {
         answer.note_tag(&vec![b'x'; length]);
         answer.note_tag(b"\"\n\0");
     }
-    let ended = Ended { outcome: Outcome::Completed, answer: &answer, us: 0 };
+    let ended = Ended::new(Outcome::Completed, &answer, 0);
     let record = read(|out| outcome(out, *AT, &who(), 5, &ended));
     assert_eq!((&record["tags"], &record["sqlstate"]), (&Value::from(14), &Value::from("?????")));
 }
@@ -247,19 +261,16 @@ fn every_member_is_documented() {
     let sealed = Sealed { key: "0123abcd".to_owned(), text: "AQ==".to_owned() };
     let kept = [Kept::Sealed { sealed, cut: true }, Kept::LeftOut(LeftOut::Secret)];
     for kept in &kept {
-        let it = Forwarded { kept: Some(kept.clone()), ..of_text(b"", None) };
-        records.push(read(|out| statement(out, *AT, &everyone(), &it)));
+        let (who, head) = &*EVERYONE;
+        records.push(read_intent(&Intent { who, head, kept: Some(kept.clone()), ..intent(b"", None) }, None));
     }
     let mut answer =
         Answer { rows: 1, bytes: 1, copied: 1, copied_bytes: 1, sqlstate: Some(*b"22012"), ..Answer::default() };
     answer.note_tag(b"SELECT 1");
     answer.note_tag(b"SELECT 1");
-    let ended = Ended { outcome: Outcome::Lost, answer: &answer, us: 1 };
+    let ended = Ended::new(Outcome::Lost, &answer, 1);
     records.push(read(|out| outcome(out, *AT, &everyone(), 1, &ended)));
-    records.push(read(|out| {
-        statement(out, *AT, &everyone(), &of_text(b"", None));
-        end(out, &ended);
-    }));
+    records.push(read_intent(&intent(b"", None), Some(ended)));
     let texts = [&b"lock table w; insert into s.t select lower(a) from u"[..], &long, b"selec", b"select 'open"];
     for (text, kept) in texts.into_iter().zip(kept.iter().cycle()) {
         let words = Words::of(text, &grammar::read(text));

@@ -9,8 +9,13 @@ pub struct At {
     unix_us: u64,
     /// Microseconds since the process began; never goes back.
     mono_us: u64,
-    /// The second since 1970-01-01 UTC, and as it is written.
-    second: (u64, [u8; SECOND]),
+}
+
+/// A second since 1970-01-01 UTC, and as it is written: for the next record of the same second.
+#[derive(Debug)]
+pub struct Second {
+    since: u64,
+    text: [u8; SECOND],
 }
 
 /// Bytes of `2026-11-24T02:20:00.`.
@@ -21,30 +26,41 @@ const MICROS: u64 = 1_000_000;
 impl At {
     /// Microseconds since 1970-01-01 UTC, and since the process began.
     pub fn new(unix_us: u64, mono_us: u64) -> Self {
-        Self { unix_us, mono_us, second: (unix_us / MICROS, second(unix_us / MICROS)) }
+        Self { unix_us, mono_us }
     }
 
-    /// So many microseconds later, which costs little in the same second.
+    /// So many microseconds later.
     pub fn later(self, us: u64) -> Self {
-        let (unix_us, mono_us) = (self.unix_us + us, self.mono_us + us);
-        match unix_us / MICROS == self.second.0 {
-            true => Self { unix_us, mono_us, ..self },
-            false => Self::new(unix_us, mono_us),
-        }
+        Self { unix_us: self.unix_us + us, mono_us: self.mono_us + us }
     }
 
     /// Appends `"time":"2026-11-24T02:20:00.123456Z","mono":123456,`.
     #[inline(always)]
-    pub fn put(self, out: &mut Vec<u8>) {
+    pub(super) fn put(self, out: &mut Vec<u8>, second: &mut Second) {
+        second.become_that_of(self.unix_us / MICROS);
         let mut member = *b"\"time\":\"0000-00-00T00:00:00.000000Z\",";
         let time = member.split_at_mut(8).1;
-        time[..SECOND].copy_from_slice(&self.second.1);
+        time[..SECOND].copy_from_slice(&second.text);
         let micros = self.unix_us % MICROS;
         for (at, pair) in [(0, micros / 10_000), (2, micros / 100 % 100), (4, micros % 100)] {
             time[SECOND + at..SECOND + at + 2].copy_from_slice(&PAIRS[pair as usize]);
         }
         out.extend_from_slice(&member);
         Json::new(out).number("mono", self.mono_us);
+    }
+}
+
+impl Default for Second {
+    fn default() -> Self {
+        Self { since: 0, text: second(0) }
+    }
+}
+
+impl Second {
+    fn become_that_of(&mut self, since: u64) {
+        if self.since != since {
+            *self = Self { since, text: second(since) };
+        }
     }
 }
 
@@ -93,10 +109,12 @@ mod tests {
             (1_764_000_000_123_456, "2025-11-24T16:00:00.123456Z"),
             (4_107_542_400_000_000, "2100-03-01T00:00:00.000000Z"),
         ] {
-            // Itself, and reached from a moment of the same second, and of another.
+            // Itself, and behind a record of the same second, and of another.
+            let mut seen = Second::default();
             for before in [0, unix_us % MICROS, unix_us.min(MICROS + 7)] {
                 let mut out = Vec::new();
-                At::new(unix_us - before, 5).later(before).put(&mut out);
+                At::new(unix_us - before, 5).put(&mut Vec::new(), &mut seen);
+                At::new(unix_us - before, 5).later(before).put(&mut out, &mut seen);
                 let expected = format!("\"time\":\"{expected}\",\"mono\":{},", before + 5);
                 assert_eq!(String::from_utf8(out).expect("ASCII"), expected);
             }

@@ -1,5 +1,8 @@
 //! Whom a record is about: a session's constants, encoded once.
 
+use std::sync::Arc;
+
+use super::Phrase;
 use super::json::Json;
 use super::scrub::scrub_to;
 
@@ -69,20 +72,19 @@ pub(super) fn chosen(text: &str) -> String {
     scrub_to(text, CHOSEN_MAX)
 }
 
-/// The server's node that a session's statements go to, encoded once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node(Box<[u8]>);
+/// Who it is, and the server's node that a session's statements go to, encoded once.
+#[derive(Debug, Clone)]
+pub struct Head(Arc<Phrase>);
 
-impl Node {
-    /// `address`: host and port, or a socket's path.
-    pub fn new(address: &str) -> Self {
-        let mut member = Vec::new();
-        Json::new(&mut member).text("node", address);
-        Self(member.into())
+impl Head {
+    /// `node`: host and port, or a socket's path.
+    pub fn new(who: &Who, node: &str) -> Self {
+        let mut members = who.all().to_vec();
+        Json::new(&mut members).text("node", node);
+        Self(Phrase::new(members))
     }
 
-    /// The member, with a comma behind it.
-    pub(super) fn member(&self) -> &[u8] {
+    pub fn phrase(&self) -> &Arc<Phrase> {
         &self.0
     }
 }

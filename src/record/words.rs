@@ -1,17 +1,18 @@
 //! What a text says, without its literals: encoded once for all texts of one shape.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::sql::lexer::{Lexer, TokenKind};
 use crate::sql::{Analysis, Failure, Relation, RelationUsage, Statement, fingerprints};
 
 use super::json::{Json, put_string};
 use super::keywords::is_keyword;
-use super::scrub;
+use super::{Phrase, scrub};
 
 /// A text's part of a record: kinds, fingerprints, the text with each literal replaced by `?`, relations, functions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Words(Box<[u8]>);
+pub struct Words(Arc<Phrase>);
 
 /// Bytes of a text without its literals, at most.
 const TEXT_MAX: usize = 8 << 10;
@@ -71,12 +72,16 @@ impl Words {
         if lists.cut || statements.len() > NAMES_MAX {
             json.flag("names_cut", true);
         }
-        Self(out.into())
+        Self(Phrase::new(out))
+    }
+
+    pub fn phrase(&self) -> &Arc<Phrase> {
+        &self.0
     }
 
     /// Members, with a comma behind the last.
     pub(super) fn members(&self) -> &[u8] {
-        &self.0
+        self.0.members()
     }
 }
 

@@ -13,7 +13,7 @@ use super::statements::Statement;
 use crate::audit::{Audit, NotWritable, Recorded, Ticket};
 use crate::config::OnFailure;
 use crate::fault::SqlState;
-use crate::record::{self, Answer, Forwarded, Node, Outcome, Parameters, TextMark, Verdict, Who, Words};
+use crate::record::{self, Answer, Forwarded, Head, Outcome, Parameters, TextMark, Verdict, Who, Words};
 use crate::sql::{Analysis, Spans};
 use crate::wire::frame::{self, ErrorFields, HEADER, Parse, Target};
 
@@ -25,7 +25,7 @@ const HELD_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Trail {
     who: Arc<Who>,
-    node: Node,
+    head: Head,
     /// Of the answer under way.
     answer: Answer,
     /// The record that must be settled before the client gets another byte.
@@ -37,8 +37,10 @@ pub(super) struct Trail {
 }
 
 impl Trail {
-    pub fn new(who: Arc<Who>, node: Node) -> Self {
-        Self { who, node, answer: Answer::default(), held: None, unrecorded: false, rule: None, refused: None }
+    /// `node`: the server's, that statements go to.
+    pub fn new(who: Arc<Who>, node: &str) -> Self {
+        let head = Head::new(&who, node);
+        Self { who, head, answer: Answer::default(), held: None, unrecorded: false, rule: None, refused: None }
     }
 
     fn hold_for(&mut self, seq: u64, audit: &Audit) {
@@ -188,20 +190,23 @@ impl Session {
             Intent::Query { .. } | Intent::Parse { .. } | Intent::Describe { .. } | Intent::Execute { .. } => None,
         };
         let tenant = self.handle.tenant.as_ref().map(|tenant| &tenant.name);
-        let it = Forwarded {
+        let forwarded = Forwarded {
             n: self.handle.recorded.get(),
             message: intent.message(),
             verdict: intent.verdict(),
             policy: self.rules.generation,
-            node: &trail.node,
-            backend: self.bound.as_ref().map_or(0, |bound| i64::from(bound.pid())),
-            words: intent.words(),
+            backend: self.bound.as_ref().map_or(0, |bound| bound.pid().unsigned_abs()),
             text: intent.mark(&context.audit),
+        };
+        let record = record::Intent {
+            who: &trail.who,
+            head: &trail.head,
+            forwarded,
+            words: intent.words(),
             kept: intent.text().and_then(|(text, analysis)| context.audit.keep(tenant, text, analysis)),
             parameters,
         };
-        let opened =
-            context.audit.open(&trail.who, intent.runs(), now, |out, at| record::statement(out, at, &trail.who, &it));
+        let opened = context.audit.open(&record, intent.runs(), now);
         opened.map_err(|error: NotWritable| {
             tracing::debug!(session = self.handle.id, error = %error, "a message could not be recorded");
             AuditAway

@@ -21,7 +21,7 @@ use crate::config::Account;
 use crate::fault::{Report, Severity};
 use crate::net::Stream;
 use crate::pool::{BindError, LeaseError, Seat};
-use crate::record::{Node, Who};
+use crate::record::Who;
 use crate::reply::ReplyQueue;
 use crate::route::route;
 use crate::settings::Settings;
@@ -60,8 +60,8 @@ impl Session {
             return Err((stream, out));
         }
         let place = rules.topology.place(&account.database, route(None, TxStatus::Idle));
-        let node = || Node::new(&place.as_ref().map_or_else(String::new, |place| place.node.address.to_string()));
-        let trail = who.map(|who| Box::new(Trail::new(who, node())));
+        let node = || place.as_ref().map_or_else(String::new, |place| place.node.address.to_string());
+        let trail = who.map(|who| Box::new(Trail::new(who, &node())));
         let subject = rules.policy.subject_of(&account);
         let refused =
             settings.iter().find_map(|(name, value)| rules.policy.allows_setting(&subject, name, value).err());

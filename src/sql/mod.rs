@@ -52,7 +52,7 @@ pub struct Analysis {
 /// A note on an analysis: what records say of its texts, once somebody asked. It belongs to this copy, like [`Admission`].
 #[derive(Debug, Default)]
 pub struct Described {
-    words: OnceLock<Box<Words>>,
+    words: OnceLock<Words>,
     mark: OnceLock<Option<TextMark>>,
 }
 
@@ -60,7 +60,7 @@ impl Described {
     /// `describe` is called the first time.
     #[inline]
     pub fn get(&self, describe: impl FnOnce() -> Words) -> &Words {
-        self.words.get_or_init(|| Box::new(describe()))
+        self.words.get_or_init(describe)
     }
 
     /// Of an analysis that is of one text only. `of` is called the first time, and gives the same each time.

@@ -20,7 +20,7 @@ use pgwarden::audit::read::{self, Verifier};
 use pgwarden::audit::{self, Figures, Stream};
 use pgwarden::chain::SigningKey;
 use pgwarden::config::{Audit, Durability, OnFailure, Shipped, Values};
-use pgwarden::record::{self, Answer, Forwarded, Message, Node, Outcome, Person, Verdict, Who, Words};
+use pgwarden::record::{Answer, Forwarded, Head, Intent, Message, Outcome, Person, Verdict, Who, Words};
 use pgwarden::sql::grammar;
 
 /// Measures the audit log alone
@@ -231,7 +231,7 @@ fn statements(base: &Path, message: Message, pace: Option<u64>, args: &Args) -> 
         application: "pgbench",
         ..Person::default()
     }));
-    let node = Node::new("127.0.0.1:5432");
+    let head = Head::new(&who, "127.0.0.1:5432");
     let words = Words::of(TEXT, &grammar::read(TEXT));
     let mut answer = Answer { rows: 1, bytes: 17, ..Answer::default() };
     answer.note_tag(b"SELECT 1");
@@ -247,21 +247,17 @@ fn statements(base: &Path, message: Message, pace: Option<u64>, args: &Args) -> 
             continue;
         }
         for _ in 0..due.saturating_sub(count).min(100) {
-            let it = Forwarded {
+            let forwarded = Forwarded {
                 n: count,
                 message,
                 verdict: Verdict::Allow,
                 policy: 1,
-                node: &node,
                 backend: 12345,
-                words: Some(&words),
                 text: (message == Message::Query).then(|| audit.mark(TEXT)).flatten(),
-                kept: None,
-                parameters: None,
             };
-            let Ok(ticket) =
-                audit.open(&who, true, Instant::now().into(), |out, at| record::statement(out, at, &who, &it))
-            else {
+            let (who, head, words) = (&who, &head, Some(&words));
+            let intent = Intent { who, head, forwarded, words, kept: None, parameters: None };
+            let Ok(ticket) = audit.open(&intent, true, Instant::now().into()) else {
                 break;
             };
             under_way.push_back(ticket);
