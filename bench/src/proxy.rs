@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::client::Login;
 use crate::config::{self, OWN, Place};
 use crate::load;
-use crate::server::{DATABASE, PASSWORD, Server, USER, first_line};
+use crate::server::{DATABASE, PASSWORD, Server, TENANTS_ROLE, USER, first_line};
 use crate::workload::{Context as TenantContext, IDLE_CLIENTS, POOL_SIZE, Tenancy, Workload};
 
 /// Generous: a configuration may have ten thousand tenants, and the machine other work.
@@ -100,7 +100,7 @@ impl Site<'_> {
         let mut running = match kind {
             Kind::Direct => Running { port: self.server.port(), http: None, daemons: Vec::new(), audit: None },
             Kind::Haproxy => self.haproxy(workers)?,
-            Kind::Pgbouncer => self.pgbouncer(workers, pooling)?,
+            Kind::Pgbouncer => self.pgbouncer(workers, pooling, workload)?,
             Kind::Pgwarden => self.pgwarden(workers, workload)?,
         };
         let login = self.login(kind, workload, running.port);
@@ -119,12 +119,14 @@ impl Site<'_> {
         }
     }
 
-    /// As whom a workload is run: the same user by all proxies, unless there are tenants, of whom only pgwarden knows.
+    /// As whom a workload is run: the same user by all proxies, unless there are tenants, of whom only pgwarden knows:
+    /// PgBouncer's is the role that they share.
     pub fn login(&self, kind: Kind, workload: &Workload, port: u16) -> Login {
         let login = |user: &str, database: &str| Login::new(port, user, database, PASSWORD);
         match (kind, workload.duty.tenancy) {
             (Kind::Pgwarden, Tenancy::Database) => login(OWN, OWN),
             (Kind::Pgwarden, Tenancy::Row(context)) => login(&config::tenant(1), context.name()),
+            (Kind::Pgbouncer, Tenancy::Row(context)) => login(TENANTS_ROLE, context.name()),
             (Kind::Pgwarden, Tenancy::None) | (Kind::Direct | Kind::Haproxy | Kind::Pgbouncer, _) => {
                 login(USER, DATABASE)
             }
@@ -160,12 +162,18 @@ impl Site<'_> {
     }
 
     /// One process a worker, sharing the port and the pool's size.
-    fn pgbouncer(&self, workers: usize, pooling: Pooling) -> Result<Running> {
+    fn pgbouncer(&self, workers: usize, pooling: Pooling, workload: &Workload) -> Result<Running> {
         let port = free_port()?;
         let users = self.dir.join("users.txt");
-        fs::write(&users, format!("\"{USER}\" \"{}\"\n", self.server.verifier))?;
+        let (user, database) = match workload.duty.tenancy {
+            Tenancy::Row(context) => {
+                (TENANTS_ROLE, format!("{} = connect_query='SET app.tenant_id TO 1' ", context.name()))
+            }
+            Tenancy::None | Tenancy::Database => (USER, format!("{DATABASE} = ")),
+        };
+        fs::write(&users, format!("\"{user}\" \"{}\"\n", self.server.verifier_of(user)?))?;
         let file = self.dir.join("pgbouncer.ini");
-        fs::write(&file, pgbouncer_config(port, self.server.port(), workers, pooling, &users))?;
+        fs::write(&file, pgbouncer_config(port, (&database, self.server.port()), workers, pooling, &users))?;
         let mut daemons = Vec::new();
         for worker in 0..workers {
             let mut command = self.account.command(&program("pgbouncer")?);
@@ -266,7 +274,9 @@ fn haproxy_config(port: u16, server_port: u16, workers: usize) -> String {
     )
 }
 
-fn pgbouncer_config(port: u16, server_port: u16, workers: usize, pooling: Pooling, users: &Path) -> String {
+/// `server`: the database, as a line about it begins, and the server's port.
+fn pgbouncer_config(port: u16, server: (&str, u16), workers: usize, pooling: Pooling, users: &Path) -> String {
+    let (database, server_port) = server;
     let reuse = usize::from(workers > 1);
     let size = match pooling {
         // A process may get all clients, and each keeps a server connection: with fewer some would wait for ever.
@@ -274,7 +284,7 @@ fn pgbouncer_config(port: u16, server_port: u16, workers: usize, pooling: Poolin
         Pooling::Transaction | Pooling::None => POOL_SIZE.div_ceil(workers),
     };
     format!(
-        "[databases]\n{DATABASE} = host=127.0.0.1 port={server_port}\n\
+        "[databases]\n{database}host=127.0.0.1 port={server_port}\n\
          [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nso_reuseport = {reuse}\n\
          listen_backlog = 1024\nauth_type = scram-sha-256\nauth_file = {}\npool_mode = {}\n\
          default_pool_size = {size}\nmax_client_conn = {CLIENTS_MAX}\nserver_tls_sslmode = disable\n\
@@ -426,11 +436,11 @@ mod tests {
     #[test]
     fn two_workers_share_one_pool_size() {
         let users = Path::new("/u");
-        let two = pgbouncer_config(1, 2, 2, Pooling::Transaction, users);
+        let two = pgbouncer_config(1, ("x = ", 2), 2, Pooling::Transaction, users);
         assert!(two.contains("default_pool_size = 8\n") && two.contains("so_reuseport = 1\n"));
-        let one = pgbouncer_config(1, 2, 1, Pooling::Session, users);
+        let one = pgbouncer_config(1, ("x = ", 2), 1, Pooling::Session, users);
         assert!(one.contains("default_pool_size = 16\n") && one.contains("pool_mode = session\n"));
-        let kept = pgbouncer_config(1, 2, 2, Pooling::Session, users);
+        let kept = pgbouncer_config(1, ("x = ", 2), 2, Pooling::Session, users);
         assert!(kept.contains("default_pool_size = 16\n"), "each of two processes may get all clients");
     }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::proxy::{Kind, Pooling};
 use crate::stats::{Spread, spread};
-use crate::workload::{Target, WORKLOADS, Workload};
+use crate::workload::{AS_ONE_TENANT, Target, WORKLOADS, Workload};
 
 /// One run. Times are microseconds of the proxy's CPU for each unit of work; direct connections have none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -120,6 +120,11 @@ fn table(text: &mut String, rows: &[Row], workload: &Workload, workers: usize) {
         );
         if let Some(kib) = select.spread(|row| row.idle_kib) {
             notes.push(format!("  {}: {} KiB for each idle client", kind.name(), show(kib)));
+        }
+        let same = Select { workload: AS_ONE_TENANT, ..here(Kind::Pgbouncer) };
+        let same = ratios(select, same).filter(|_| kind == Kind::Pgwarden && workload.is_as_one_tenant());
+        if let Some(same) = same {
+            notes.push(format!("  {}: {} × pgbouncer on the same tables", kind.name(), show(same)));
         }
         if let Some(writer) = select.spread(|row| row.writer_us) {
             notes.push(format!("  {}: of it {} µs by the audit's writer", kind.name(), show(writer)));

@@ -50,9 +50,7 @@ impl Server {
         let cluster = builder.start()?;
         cluster.psql("postgres", &format!("CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'"))?;
         cluster.psql("postgres", &format!("CREATE DATABASE {DATABASE} OWNER {USER}"))?;
-        let verifier =
-            cluster.psql("postgres", &format!("SELECT rolpassword FROM pg_authid WHERE rolname = '{USER}'"))?;
-        ensure!(verifier.starts_with("SCRAM-SHA-256$"), "the server stored no SCRAM verifier");
+        let verifier = verifier_of(&cluster, USER)?;
         let version = first_line(Command::new(cluster.program("postgres")).arg("--version"))?;
         let server = Server { cluster, verifier, version };
 
@@ -113,6 +111,11 @@ impl Server {
         Ok(())
     }
 
+    /// A role's stored SCRAM verifier.
+    pub fn verifier_of(&self, role: &str) -> Result<String> {
+        verifier_of(&self.cluster, role)
+    }
+
     /// The superuser's name and password.
     pub fn superuser(&self) -> (&str, &str) {
         (self.cluster.superuser(), self.cluster.password())
@@ -150,4 +153,10 @@ pub fn first_line(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("run {:?}", command.get_program()))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+}
+
+fn verifier_of(cluster: &Cluster, role: &str) -> Result<String> {
+    let verifier = cluster.psql("postgres", &format!("SELECT rolpassword FROM pg_authid WHERE rolname = '{role}'"))?;
+    ensure!(verifier.starts_with("SCRAM-SHA-256$"), "the server stored no SCRAM verifier for {role}");
+    Ok(verifier)
 }

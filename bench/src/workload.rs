@@ -190,12 +190,12 @@ impl Target {
 }
 
 impl Workload {
-    /// Whether `kind` is measured here. Variants are pgwarden's alone, and so are tenants; where there are very many clients,
-    /// whoever does not pool would need as many server connections.
+    /// Whether `kind` is measured here. Variants are pgwarden's alone, and so are tenants, but for the workload that PgBouncer
+    /// runs as one of them; where there are very many clients, whoever does not pool would need as many server connections.
     pub fn takes(&self, kind: Kind) -> bool {
         match kind {
             Kind::Pgwarden => true,
-            Kind::Pgbouncer => self.duty == POOLING && self.base.is_none(),
+            Kind::Pgbouncer => self.duty == POOLING && self.base.is_none() || self.name == AS_ONE_TENANT,
             Kind::Direct | Kind::Haproxy => {
                 self.duty == POOLING && self.base.is_none() && !matches!(self.load, Load::Idle)
             }
@@ -223,11 +223,21 @@ impl Workload {
         matches!(self.load, Load::Pgbench { script: it, .. } if script(it)) || matches!(self.load, Load::CopyRows)
     }
 
+    /// It sends what [`AS_ONE_TENANT`] sends, to the same tables.
+    pub fn is_as_one_tenant(&self) -> bool {
+        let script = Script::TenantSelect;
+        let load = matches!(self.load, Load::Pgbench { script: it, protocol: Protocol::Simple, .. } if it == script);
+        load && self.duty.tenancy == Tenancy::Row(Context::Setting)
+    }
+
     /// Workloads that run in the same rounds have the same one.
     pub fn group(&self) -> &'static str {
         self.base.unwrap_or(self.name)
     }
 }
+
+/// The workload that PgBouncer runs, too: as one tenant, whose setting its server connections begin with.
+pub const AS_ONE_TENANT: &str = "setting-simple-16";
 
 const POOLING: Duty = Duty { tenancy: Tenancy::None, audit: None };
 const POLICY: Duty = Duty { tenancy: Tenancy::Database, audit: None };
@@ -313,7 +323,7 @@ pub const WORKLOADS: [Workload; 35] = {
         )
         .of(SIMPLE, POLICY),
         pgbench(
-            "setting-simple-16",
+            AS_ONE_TENANT,
             "the same on shared tables, policy on, context by a setting",
             TenantSelect,
             Simple,

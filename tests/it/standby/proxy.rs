@@ -348,6 +348,8 @@ fn a_client_that_is_stopped_before_it_has_entered_runs_nothing() {
         assert_eq!(one.value(MAILS), "own,own");
         let mut holder = pair.superuser(Side::Primary, LOCKED);
         holder.ask("begin; lock table pgwarden.keys in access exclusive mode");
+        // Nothing flushes a lock's record by itself: it would go to the standby with the server's next snapshot.
+        pair.primary.psql(LOCKED, "select pg_switch_wal()").expect("flush");
         let mut watch = pair.superuser(Side::Standby, LOCKED);
         eventually("the lock is replayed", || {
             watch.ask("select count(*) from pg_locks where mode = 'AccessExclusiveLock' and granted") != "0"
