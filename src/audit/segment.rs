@@ -163,8 +163,8 @@ pub(super) struct Segment {
     /// Bytes behind `written`, from `begun` on.
     unwritten: Vec<u8>,
     begun: usize,
-    /// A sync has failed: nobody knows what the disk has behind `synced`.
-    doubtful: bool,
+    /// A sync has failed, and nobody knows what the disk has behind `synced`: the size up to which all is to be written again.
+    doubtful: Option<u64>,
     pub checkpoints: Journal,
     pub leaves: Leaves,
 }
@@ -202,7 +202,7 @@ impl Segment {
             written: bytes,
             unwritten: Vec::new(),
             begun: 0,
-            doubtful: false,
+            doubtful: None,
             checkpoints,
             leaves,
         })
@@ -247,14 +247,14 @@ impl Segment {
     /// It is doubtful: what is not on disk for certain is to be written again first.
     pub fn sync(&mut self) -> io::Result<()> {
         self.write()?;
-        if self.doubtful {
+        if self.is_doubtful() {
             return Err(io::Error::other("what the disk has of the records is not known"));
         }
         if self.synced == self.written {
             return Ok(());
         }
         if let Err(error) = self.file.sync_data() {
-            self.doubtful = true;
+            self.doubtful = Some(self.size());
             return Err(error);
         }
         self.synced = self.written;
@@ -263,18 +263,18 @@ impl Segment {
 
     /// Whether what is not on disk for certain has to be written again.
     pub fn is_doubtful(&self) -> bool {
-        self.doubtful
+        self.doubtful.is_some()
     }
 
     /// A sync has failed.
     #[cfg(test)]
     pub fn doubt(&mut self) {
-        self.doubtful = true;
+        self.doubtful = Some(self.size());
     }
 
     /// Begins to write again what is not on disk for certain; an earlier attempt counts for nothing.
     pub fn begin_again(&mut self) {
-        self.doubtful = true;
+        self.doubtful = Some(self.size());
         self.forget_unwritten();
         self.written = self.synced;
     }
@@ -288,13 +288,14 @@ impl Segment {
     /// That was all.
     pub fn end_again(&mut self) -> io::Result<()> {
         self.write()?;
-        self.doubtful = false;
+        assert_eq!(self.doubtful, Some(self.written), "the records that were put together again are others");
+        self.doubtful = None;
         Ok(())
     }
 
     /// Bytes, those included that are in memory only.
     pub fn size(&self) -> u64 {
-        self.written + (self.unwritten.len() - self.begun) as u64
+        self.doubtful.unwrap_or(self.written + (self.unwritten.len() - self.begun) as u64)
     }
 
     /// Bytes that are not on disk for certain.
