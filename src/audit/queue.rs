@@ -83,7 +83,7 @@ pub struct Handed<'a> {
 /// Bytes of a statement's line besides phrases and rest, and of an outcome besides the tag: 20 digits of each number are rare.
 const STATEMENT: usize = 256;
 const OUTCOME: usize = 96;
-/// And of any line.
+/// And of any other line besides its own.
 const ENCODED: usize = 20;
 
 impl Queue {
@@ -102,14 +102,14 @@ impl Queue {
 
     /// Gives a record its number, which it returns.
     pub fn append(&mut self, fields: &[u8]) -> u64 {
+        let line = Line::Encoded(length_of(fields));
         self.waiting.bytes.extend_from_slice(fields);
-        self.push(Line::Encoded(length_of(fields)))
+        self.push(line)
     }
 
     /// The same for the record of a message that is about to be forwarded.
     pub fn append_statement(&mut self, it: &Handed<'_>) -> u64 {
         let Waiting { bytes, phrases, .. } = &mut self.waiting;
-        bytes.extend_from_slice(it.rest);
         let statement = Statement {
             at: it.at,
             forwarded: it.forwarded,
@@ -118,6 +118,7 @@ impl Queue {
             rest: length_of(it.rest),
             end: None,
         };
+        bytes.extend_from_slice(it.rest);
         self.push(Line::Statement(statement))
     }
 
@@ -154,9 +155,9 @@ impl Queue {
         true
     }
 
-    /// Hands over what waits: `All`, or as far as no statement is under way that was not left behind before.
+    /// Hands over what waits: `All`, or as far as no statement is under way that was not left behind before. `taken` is empty
+    /// before.
     pub fn take(&mut self, taken: &mut Waiting, what: Take) {
-        taken.clear();
         std::mem::swap(&mut self.waiting, taken);
         taken.first = self.next - taken.lines.len() as u64;
         self.size = 0;
@@ -237,7 +238,8 @@ pub(super) struct Place {
 }
 
 impl Waiting {
-    fn clear(&mut self) {
+    /// Lets go of all but the memory for more.
+    pub fn clear(&mut self) {
         self.lines.clear();
         self.bytes.clear();
         self.tags.clear();
@@ -246,7 +248,8 @@ impl Waiting {
 
     /// Bytes of memory.
     pub fn capacity(&self) -> usize {
-        self.lines.capacity() * size_of::<Line>() + self.bytes.capacity() + self.tags.capacity()
+        let lines = self.lines.capacity() * size_of::<Line>();
+        lines + self.bytes.capacity() + self.tags.capacity() + self.phrases.capacity()
     }
 
     /// Records.

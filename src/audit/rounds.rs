@@ -93,7 +93,8 @@ impl Rounds {
         }
     }
 
-    fn keep(&mut self, taken: Waiting) {
+    fn keep(&mut self, mut taken: Waiting) {
+        taken.clear();
         let size = self.spare_size + taken.capacity();
         if size <= SPARE_MAX {
             self.spare_size = size;

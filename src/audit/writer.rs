@@ -253,8 +253,8 @@ impl Writer {
         if self.log.segment.unsynced_size() > 0 {
             let start = Instant::now();
             self.log.segment.sync()?;
-            self.rounds.let_go();
             let took = start.elapsed();
+            self.rounds.let_go();
             let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             self.shared.counts.last_sync_micros.store(micros, Ordering::Relaxed);
             self.shared.board.observe_sync(took);

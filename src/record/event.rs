@@ -3,11 +3,11 @@
 use super::json::Json;
 use super::statement::head;
 use super::who::chosen;
-use super::{At, Second, Who};
+use super::{At, Who};
 
 /// A client has logged in.
 pub fn login(out: &mut Vec<u8>, at: At, who: &Who) {
-    head(out, "login", at, &mut Second::default());
+    head(out, "login", at);
     Json::new(out).members(who.all()).done();
 }
 
@@ -25,7 +25,7 @@ pub struct LoginFailed<'a> {
 
 /// Appends the members of a failed login.
 pub fn login_failed(out: &mut Vec<u8>, at: At, it: &LoginFailed<'_>) {
-    head(out, "login_failed", at, &mut Second::default());
+    head(out, "login_failed", at);
     Json::new(out)
         .text_if("user", &chosen(it.user.unwrap_or_default()))
         .text_if("database", &chosen(it.database.unwrap_or_default()))
@@ -37,13 +37,13 @@ pub fn login_failed(out: &mut Vec<u8>, at: At, it: &LoginFailed<'_>) {
 
 /// A session has ended. `messages`: how many records of messages it has.
 pub fn disconnect(out: &mut Vec<u8>, at: At, who: &Who, reason: &str, messages: u64) {
-    head(out, "disconnect", at, &mut Second::default());
+    head(out, "disconnect", at);
     Json::new(out).members(who.brief()).text("reason", reason).number("messages", messages).done();
 }
 
 /// A cancel request; `session`: whose statement its key is of, if it is anybody's.
 pub fn cancel(out: &mut Vec<u8>, at: At, client: &str, session: Option<u64>) {
-    head(out, "cancel", at, &mut Second::default());
+    head(out, "cancel", at);
     let mut json = Json::new(out);
     json.text("client", client).flag("found", session.is_some());
     if let Some(session) = session {
@@ -54,7 +54,7 @@ pub fn cancel(out: &mut Vec<u8>, at: At, client: &str, session: Option<u64>) {
 
 /// A command of the console.
 pub fn console(out: &mut Vec<u8>, at: At, user: &str, client: &str, command: &str) {
-    head(out, "console", at, &mut Second::default());
+    head(out, "console", at);
     Json::new(out).text("user", &chosen(user)).text("client", client).text("command", &chosen(command)).done();
 }
 
@@ -71,7 +71,7 @@ const CHANGES_MAX: usize = 200;
 
 /// The configuration was read again. `error`: it was not taken.
 pub fn reload(out: &mut Vec<u8>, at: At, generation: u64, changes: &[Change], error: Option<&str>) {
-    head(out, "reload", at, &mut Second::default());
+    head(out, "reload", at);
     let mut json = Json::new(out);
     json.number("generation", generation).flag("taken", error.is_none());
     json.array("changes", changes.iter().take(CHANGES_MAX), |out, change| {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Members of a record, with a comma behind the last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Phrase {
     members: Box<[u8]>,
     /// Where a list has it, perhaps.
@@ -29,7 +29,7 @@ impl PartialEq for Phrase {
 
 impl Eq for Phrase {}
 
-/// Phrases that records wait with, each once: a number stands for them.
+/// Phrases that records wait with: a number stands for them. Each is here once, unless another list has asked for it since.
 #[derive(Debug, Default)]
 pub struct Phrases(Vec<Arc<Phrase>>);
 
@@ -54,6 +54,11 @@ impl Phrases {
 
     pub fn clear(&mut self) {
         self.0.clear();
+    }
+
+    /// Bytes of memory.
+    pub fn capacity(&self) -> usize {
+        self.0.capacity() * size_of::<Arc<Phrase>>()
     }
 }
 

@@ -126,7 +126,7 @@ pub struct Statement<'a> {
 
 /// Appends a statement's members.
 pub fn statement(out: &mut Vec<u8>, second: &mut Second, it: &Statement<'_>) {
-    head(out, "statement", it.at, second);
+    head_within(out, "statement", it.at, second);
     let mut json = Json::new(out);
     let Forwarded { n, message, verdict, policy, backend, text } = it.forwarded;
     json.members(it.head)
@@ -265,7 +265,7 @@ impl<'a> Ended<'a> {
 
 /// Appends the members of the outcome of the record `of`, in a record of its own.
 pub fn outcome(out: &mut Vec<u8>, at: At, who: &Who, of: u64, it: &Ended<'_>) {
-    head(out, "outcome", at, &mut Second::default());
+    head(out, "outcome", at);
     Json::new(out).members(who.brief()).number("of", of);
     ended(out, it);
 }
@@ -321,7 +321,7 @@ pub struct Refused<'a> {
 
 /// Appends the members of a refusal.
 pub fn refused(out: &mut Vec<u8>, at: At, who: &Who, it: &Refused<'_>) {
-    head(out, "refused", at, &mut Second::default());
+    head(out, "refused", at);
     let mut json = Json::new(out);
     json.members(who.all())
         .number("n", it.n)
@@ -352,8 +352,13 @@ const HEAD: &[u8] = b"\"v\":1,\"kind\":\"";
 const _: () = assert!(VERSION == 1, "HEAD says so");
 
 /// What every record begins with, behind its sequence number. `kind` must need no escape.
+pub(super) fn head(out: &mut Vec<u8>, kind: &str, at: At) {
+    head_within(out, kind, at, &mut Second::default());
+}
+
+/// The same behind another record, whose second it often is.
 #[inline(always)]
-pub(super) fn head(out: &mut Vec<u8>, kind: &str, at: At, second: &mut Second) {
+fn head_within(out: &mut Vec<u8>, kind: &str, at: At, second: &mut Second) {
     out.extend_from_slice(HEAD);
     out.extend_from_slice(kind.as_bytes());
     out.extend_from_slice(b"\",");

@@ -52,7 +52,7 @@ impl At {
 
 impl Default for Second {
     fn default() -> Self {
-        Self { since: 0, text: second(0) }
+        Self { since: 0, text: *b"1970-01-01T00:00:00." }
     }
 }
 
