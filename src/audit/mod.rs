@@ -39,14 +39,13 @@ use tokio::time::Instant;
 pub use control::RECORD_VERSION;
 pub use copies::COPIES;
 pub use figures::{CopyFigures, Signed, SinkFigures};
-pub use queue::Handed;
 pub use reads::Announcement;
 pub use recover::{OpenError, TORN};
 pub use stream::{Figures, NotWritable, State, Stream};
 
 use crate::chain::{Checkpoint, notes};
 use crate::config::{self, Durability, Values};
-use crate::record::{self, Answer, At, Ended, HashKey, Intent, Kept, Outcome, RawText, Show, TextMark, Who, Words};
+use crate::record::{self, Answer, At, Ended, HashKey, Intent, Kept, Outcome, RawText, Show, TextMark, Who};
 use crate::sql::{Analysis, Column, Statement};
 
 /// A worker's end of the audit. Clones share it.
@@ -206,12 +205,8 @@ impl Audit {
     /// It cannot be recorded: it must not be forwarded.
     pub fn open(&self, intent: &Intent<'_>, of_statement: bool, now: Instant) -> Result<Ticket, NotWritable> {
         let Some(log) = &self.log else { return Ok(self.unrecorded(now)) };
-        let (at, forwarded, head) = (log.at(now), intent.forwarded, intent.head.phrase());
-        let words = intent.words.map(Words::phrase);
-        let seq = log.encoded(
-            |out| intent.put_rest(out),
-            |rest| log.stream.append_intent(&Handed { at, forwarded, head, words, rest }),
-        )?;
+        let at = log.at(now);
+        let seq = log.encoded(|out| intent.put_rest(out), |rest| log.stream.append_intent(at, intent, rest))?;
         Ok(Ticket { opened_at: now, of_statement, open: Some(Open { log: log.clone(), who: intent.who.clone(), seq }) })
     }
 

@@ -9,10 +9,8 @@
 //!
 //! Invariants: sequence numbers have no holes; what was taken is never changed, nor a record that has its outcome.
 
-use std::sync::Arc;
-
 use super::control;
-use crate::record::{self, At, Counts, Ended, Forwarded, Phrase, Phrases, Second};
+use crate::record::{self, At, Counts, Ended, Forwarded, Intent, Phrases, Second};
 
 /// Under the stream's lock.
 #[derive(Debug, Default)]
@@ -69,17 +67,6 @@ struct End {
     tag: (u32, u8),
 }
 
-/// A record of a message about to be forwarded, as it is handed over.
-#[derive(Debug, Clone, Copy)]
-pub struct Handed<'a> {
-    pub at: At,
-    pub forwarded: Forwarded,
-    pub head: &'a Arc<Phrase>,
-    pub words: Option<&'a Arc<Phrase>>,
-    /// Its other members, with a comma behind the last.
-    pub rest: &'a [u8],
-}
-
 /// Bytes of a statement's line besides phrases and rest, and of an outcome besides the tag: 20 digits of each number are rare.
 const STATEMENT: usize = 256;
 const OUTCOME: usize = 96;
@@ -107,18 +94,18 @@ impl Queue {
         self.push(line)
     }
 
-    /// The same for the record of a message that is about to be forwarded.
-    pub fn append_statement(&mut self, it: &Handed<'_>) -> u64 {
+    /// The same for the record of a message that is about to be forwarded. `rest`: of [`Intent::put_rest`].
+    pub fn append_statement(&mut self, at: At, it: &Intent<'_>, rest: &[u8]) -> u64 {
         let Waiting { bytes, phrases, .. } = &mut self.waiting;
         let statement = Statement {
-            at: it.at,
+            at,
             forwarded: it.forwarded,
-            head: phrases.number(it.head),
-            words: it.words.map(|words| phrases.number(words)),
-            rest: length_of(it.rest),
+            head: phrases.number(it.head.phrase()),
+            words: it.words.map(|words| phrases.number(words.phrase())),
+            rest: length_of(rest),
             end: None,
         };
-        bytes.extend_from_slice(it.rest);
+        bytes.extend_from_slice(rest);
         self.push(Line::Statement(statement))
     }
 
@@ -306,6 +293,8 @@ impl Waiting {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
     use serde_json::Value;
@@ -341,9 +330,10 @@ mod tests {
         let (message, verdict) = (Message::Query, Verdict::Allow);
         let forwarded = Forwarded { n: seq, message, verdict, policy: seq, backend: 1, text };
         let rest = if seq.is_multiple_of(2) { format!("\"rest\":{seq},") } else { String::new() };
-        let words = Some(words[seq as usize % words.len()].phrase()).filter(|_| !seq.is_multiple_of(5));
-        let at = At::new(seq * 900_000, seq);
-        queue.append_statement(&Handed { at, forwarded, head: head.phrase(), words, rest: rest.as_bytes() })
+        let words = Some(&words[seq as usize % words.len()]).filter(|_| !seq.is_multiple_of(5));
+        let who = Arc::new(Who::new(&Person::default()));
+        let intent = Intent { who: &who, head, forwarded, words, kept: None, parameters: None };
+        queue.append_statement(At::new(seq * 900_000, seq), &intent, rest.as_bytes())
     }
 
     fn end(queue: &mut Queue, seq: u64) -> bool {

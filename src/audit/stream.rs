@@ -19,13 +19,13 @@ use thiserror::Error;
 use super::control::Control;
 use super::copies::Copies;
 use super::figures::{Board, CopyFigures, Signed, SinkFigures};
-use super::queue::{Handed, Queue, Take, Waiting};
+use super::queue::{Queue, Take, Waiting};
 use super::recover::{self, OpenError};
 use super::sink::Sinks;
 use super::writer::Writer;
 use crate::config::{self, Durability};
 use crate::metrics::Histogram;
-use crate::record::Ended;
+use crate::record::{At, Ended, Intent};
 
 /// The log as sessions know it. Clones share it.
 #[derive(Clone)]
@@ -238,12 +238,12 @@ impl Stream {
     }
 
     /// As [`Stream::append`], for a message that is about to be forwarded: [`Stream::end`] may give the record its outcome. Its
-    /// refusal is recorded next, and not counted twice.
+    /// refusal is recorded next, and not counted twice. `rest`: of [`Intent::put_rest`].
     ///
     /// # Errors
     /// As there.
-    pub fn append_intent(&self, it: &Handed<'_>) -> Result<u64, NotWritable> {
-        self.shared.add(Kind::Intent, it.rest.len(), |queue| queue.append_statement(it))
+    pub fn append_intent(&self, at: At, it: &Intent<'_>, rest: &[u8]) -> Result<u64, NotWritable> {
+        self.shared.add(Kind::Intent, rest.len(), |queue| queue.append_statement(at, it, rest))
     }
 
     /// As [`Stream::append`], for what has happened already: taken even while the log cannot be written, for as long as there
