@@ -91,6 +91,7 @@ pub struct Mismatch {
 }
 
 #[derive(Debug)]
+#[repr(C)]
 struct Entry<T> {
     expect: Expect,
     show: Show,
@@ -233,6 +234,10 @@ impl<T> ReplyQueue<T> {
             Expect::CopyEnd => {}
         }
         self.executed |= expect == Expect::Execute;
+        if self.entries.is_empty() {
+            // At the beginning of its memory again: what was used last is in the cache.
+            self.entries.clear();
+        }
         self.entries.push_back(Entry { expect, show, tag });
     }
 

@@ -143,7 +143,7 @@ pub enum Recorded {
 
 struct Open {
     log: Rc<Log>,
-    who: Arc<Who>,
+    who: Rc<Who>,
     seq: u64,
 }
 

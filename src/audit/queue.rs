@@ -233,6 +233,21 @@ impl Waiting {
         self.phrases.clear();
     }
 
+    /// Moves everything into other memory, which is empty.
+    pub fn move_to(&mut self, other: &mut Self) {
+        let Self { lines, bytes, tags, phrases, first } = self;
+        other.lines.append(lines);
+        other.bytes.append(bytes);
+        other.tags.append(tags);
+        std::mem::swap(&mut other.phrases, phrases);
+        other.first = *first;
+    }
+
+    /// Bytes of memory that are used.
+    pub fn size(&self) -> usize {
+        self.lines.len() * size_of::<Line>() + self.bytes.len() + self.tags.len()
+    }
+
     /// Bytes of memory.
     pub fn capacity(&self) -> usize {
         let lines = self.lines.capacity() * size_of::<Line>();
@@ -293,7 +308,7 @@ impl Waiting {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::rc::Rc;
 
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
@@ -331,7 +346,7 @@ mod tests {
         let forwarded = Forwarded { n: seq, message, verdict, policy: seq, backend: 1, text };
         let rest = if seq.is_multiple_of(2) { format!("\"rest\":{seq},") } else { String::new() };
         let words = Some(&words[seq as usize % words.len()]).filter(|_| !seq.is_multiple_of(5));
-        let who = Arc::new(Who::new(&Person::default()));
+        let who = Rc::new(Who::new(&Person::default()));
         let intent = Intent { who: &who, head, forwarded, words, kept: None, parameters: None };
         queue.append_statement(At::new(seq * 900_000, seq), &intent, rest.as_bytes())
     }

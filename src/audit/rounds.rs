@@ -3,6 +3,9 @@
 //! After a failed sync nobody knows what the disk has, and the operating system may have dropped it and said so only once:
 //! then everything is written again that was not synced before. For that the rounds are kept as they were taken, which is a
 //! third of their lines, and lines are put together once more: the same line comes out each time.
+//!
+//! They are kept in memory of their own. What workers write into is little, and the same again each time: it stays in the
+//! caches of both cores, and memory that does not costs a worker more for a record than all else that it does for it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,7 +19,7 @@ use crate::record::Second;
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
     rounds: VecDeque<Round>,
-    /// Memory for more, and its bytes.
+    /// Memory for more to keep, and its bytes.
     spare: Vec<Waiting>,
     spare_size: usize,
     second: Second,
@@ -40,18 +43,46 @@ impl Round {
 /// Memory that is kept for more rounds.
 const SPARE_MAX: usize = 10 << 20;
 
+/// A round with more bytes than this is not copied: no cache would have it still.
+const LITTLE: usize = 256 << 10;
+
 impl Rounds {
     /// Begins a round, which `take` fills. Returns how many records it has.
     pub fn begin(&mut self, take: impl FnOnce(&mut Waiting)) -> usize {
-        if self.rounds.back().is_some_and(Round::is_on_disk) {
-            self.rounds.pop_back().into_iter().for_each(|last| self.keep(last.taken));
-        }
-        let mut taken = self.spare.pop().unwrap_or_default();
-        self.spare_size -= taken.capacity();
+        let mut taken = self.exchange();
         take(&mut taken);
         let records = taken.len();
         self.rounds.push_back(Round { taken, ..Round::default() });
         records
+    }
+
+    /// Memory for what comes next: what the last round came in, where that is little enough to stay in caches.
+    fn exchange(&mut self) -> Waiting {
+        let Some(mut last) = self.rounds.pop_back() else { return Waiting::default() };
+        let is_little = last.taken.size() <= LITTLE;
+        let mut memory = match (last.is_on_disk(), is_little) {
+            (true, _) => last.taken,
+            (false, true) => {
+                let mut kept = self.spare();
+                last.taken.move_to(&mut kept);
+                let memory = std::mem::replace(&mut last.taken, kept);
+                self.rounds.push_back(last);
+                memory
+            }
+            (false, false) => {
+                self.rounds.push_back(last);
+                self.spare()
+            }
+        };
+        memory.clear();
+        // Of a time with more to do.
+        if is_little && memory.capacity() > LITTLE * 4 { Waiting::default() } else { memory }
+    }
+
+    fn spare(&mut self) -> Waiting {
+        let spare = self.spare.pop().unwrap_or_default();
+        self.spare_size -= spare.capacity();
+        spare
     }
 
     /// Whether all that was taken is in segments.
@@ -157,5 +188,39 @@ mod tests {
             found.append(leaf_hash(line.as_bytes()));
         }
         assert_eq!((found.size(), found.root()), (queue.next, frontier.root()));
+    }
+
+    /// What workers write into is the same two pieces of memory in turn, whether the disk has what was in them or not; and
+    /// after a time with much to do it is little again.
+    #[test]
+    fn the_queue_gets_its_memory_back_and_no_more_than_it_needs() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut segment, mut frontier) = (Segment::create(dir.path(), 0).expect("a segment"), Frontier::new());
+        let (mut queue, mut rounds) = (Queue::new(0), Rounds::default());
+        let mut round = |length: usize, sync: bool| {
+            queue.append(format!("\"kind\":\"x\",\"text\":\"{}\"", "y".repeat(length)).as_bytes());
+            let mut capacity = 0;
+            rounds.begin(|taken| {
+                capacity = taken.capacity();
+                queue.take(taken, Take::All);
+            });
+            rounds.put(&mut segment, &mut frontier, u64::MAX);
+            if sync {
+                segment.sync().expect("sync");
+                rounds.let_go();
+            }
+            capacity
+        };
+        let exchanged: Vec<usize> = (0..12).map(|step| round(1_000, step % 5 == 4)).collect();
+        assert_eq!(exchanged[0], 0, "nothing was taken before");
+        assert!(exchanged[1..].iter().all(|known| *known > 1_000 && *known < 10_000), "{exchanged:?}");
+        for step in 0..6 {
+            round(3 * LITTLE, step % 3 == 0);
+        }
+        for _ in 0..4 {
+            round(1_000, false);
+        }
+        assert!(round(1_000, false) <= LITTLE * 4 && round(1_000, true) <= LITTLE * 4);
+        assert!(rounds.spare_size <= SPARE_MAX);
     }
 }

@@ -400,7 +400,7 @@ fn a_record_stays_one_line_and_a_panic_leaves_none() {
 }
 
 fn opened(audit: &Audit) -> Ticket {
-    let who = Arc::new(Who::new(&record::Person { session: 7, user: "alice", ..Default::default() }));
+    let who = Rc::new(Who::new(&record::Person { session: 7, user: "alice", ..Default::default() }));
     let head = Head::new(&who, "db");
     let (message, verdict) = (Message::Query, Verdict::Allow);
     let forwarded = Forwarded { n: 1, message, verdict, policy: 1, backend: 1, text: None };

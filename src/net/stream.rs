@@ -124,17 +124,26 @@ impl Stream {
     /// The runtime has been told of data or an end, and nobody has read it. Costs no system call; what the runtime has
     /// not been told yet it does not see: [`Stream::is_quiet`] does.
     ///
-    /// Call it only when no task waits to read.
+    /// Whoever waits to read waits on.
     pub fn has_event(&self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
         match self {
-            Stream::Tcp(tcp) => tcp.poll_read_ready(&mut cx).is_ready(),
-            Stream::Unix(unix) => unix.poll_read_ready(&mut cx).is_ready(),
+            Stream::Tcp(tcp) => tcp.try_io(Interest::READABLE, || Ok(())).is_ok(),
+            Stream::Unix(unix) => unix.try_io(Interest::READABLE, || Ok(())).is_ok(),
             Stream::Tls(_) | Stream::Memory(_) => true,
         }
     }
 
-    /// Reads once, and says whether that was all there is for now: then `cx` is woken when there is more.
+    /// Whether the runtime has been told of data or an end, or may have been; otherwise `cx` is woken when it is.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Stream::Tcp(tcp) => tcp.poll_read_ready(cx).map(drop),
+            Stream::Unix(unix) => unix.poll_read_ready(cx).map(drop),
+            Stream::Tls(_) | Stream::Memory(_) => Poll::Ready(()),
+        }
+    }
+
+    /// Reads once, and says whether that was all there is for now: then nobody is woken when there is more, before
+    /// [`Stream::poll_readable`] was asked. Where nothing is there, `cx` is woken when something is.
     ///
     /// What `AsyncRead` tells in two calls: the second one only asks the runtime again, and that costs as much as a small read.
     pub fn poll_receive(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<Received>> {
@@ -145,12 +154,7 @@ impl Stream {
             Stream::Tls(_) | Stream::Memory(_) => Err(io::ErrorKind::WouldBlock.into()),
         };
         if let Some(count) = partial {
-            let is_all = match self {
-                Stream::Tcp(tcp) => tcp.poll_read_ready(cx).is_pending(),
-                Stream::Unix(unix) => unix.poll_read_ready(cx).is_pending(),
-                Stream::Tls(_) | Stream::Memory(_) => false,
-            };
-            return Poll::Ready(Ok(Received { count, is_all }));
+            return Poll::Ready(Ok(Received { count, is_all: true }));
         }
         match tried {
             Ok(count) => Poll::Ready(Ok(Received { count, is_all: false })),
@@ -252,7 +256,7 @@ impl Stream {
 pub struct Received {
     /// Bytes; none: the end.
     pub count: usize,
-    /// There is no more for now, and whoever asked is woken when there is.
+    /// There is no more for now, the end perhaps; nobody is woken when there is.
     pub is_all: bool,
 }
 
@@ -447,6 +451,12 @@ mod tests {
         stream.poll_receive(&mut Context::from_waker(&waker), &mut vec![0; room]).map(|read| read.unwrap())
     }
 
+    /// The same for what is not read.
+    fn ask(stream: &Stream, woken: &Arc<Woken>) -> Poll<()> {
+        woken.0.store(0, Ordering::Relaxed);
+        stream.poll_readable(&mut Context::from_waker(&Waker::from(woken.clone())))
+    }
+
     async fn is_woken(woken: &Woken) -> bool {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         woken.0.load(Ordering::Relaxed) > 0
@@ -459,13 +469,18 @@ mod tests {
         theirs.write_all(b"abc").await.unwrap();
         assert!(is_woken(&woken).await);
         assert_eq!(receive(&mut ours, 8, &woken).await, Poll::Ready(Received { count: 3, is_all: plain }));
-        if !plain {
+        assert!(!plain || !ours.has_event());
+        if plain {
+            assert_eq!(ask(&ours, &woken), Poll::Pending);
+        } else {
+            assert_eq!(ask(&ours, &woken), Poll::Ready(()), "perhaps");
             assert_eq!(receive(&mut ours, 8, &woken).await, Poll::Pending);
         }
         assert!(!is_woken(&woken).await, "there is nothing more");
-        // After a read that was all, nobody asked again: the next bytes wake all the same.
         theirs.write_all(b"0123456789").await.unwrap();
-        assert!(is_woken(&woken).await);
+        assert!(is_woken(&woken).await && ours.has_event());
+        // Whoever asks when it is there already is told so.
+        assert_eq!(ask(&ours, &woken), Poll::Ready(()));
         // As much as there was room for: there may be more, and there is.
         assert_eq!(receive(&mut ours, 8, &woken).await, Poll::Ready(Received { count: 8, is_all: false }));
         assert_eq!(receive(&mut ours, 2, &woken).await, Poll::Ready(Received { count: 2, is_all: false }));
@@ -473,7 +488,8 @@ mod tests {
         // An end that comes with the last bytes is not lost behind them.
         theirs.write_all(b"xy").await.unwrap();
         drop(theirs);
-        assert_eq!(receive(&mut ours, 8, &woken).await, Poll::Ready(Received { count: 2, is_all: false }));
+        assert_eq!(receive(&mut ours, 8, &woken).await, Poll::Ready(Received { count: 2, is_all: plain }));
+        assert_eq!(ask(&ours, &woken), Poll::Ready(()));
         assert_eq!(receive(&mut ours, 8, &woken).await, Poll::Ready(Received { count: 0, is_all: false }));
     }
 
@@ -490,8 +506,9 @@ mod tests {
             let woken = Arc::new(Woken::default());
             theirs.write_all(b"abc").await.unwrap();
             assert_eq!(receive(&mut ours, 8, &woken).await, Poll::Ready(Received { count: 3, is_all: true }));
+            assert_eq!(ask(&ours, &woken), Poll::Pending);
             drop(theirs);
-            assert!(is_woken(&woken).await);
+            assert!(is_woken(&woken).await && ours.has_event());
             assert_eq!(receive(&mut ours, 8, &woken).await, Poll::Ready(Received { count: 0, is_all: false }));
         }
     }

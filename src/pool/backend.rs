@@ -41,6 +41,7 @@ pub struct Backend {
     pub unclean: bool,
     /// It may not be lent again.
     pub close_after: Option<BackendClose>,
+    pub(super) pid: i32,
     /// Which of the proxy's statements the unnamed statement is.
     pub unnamed: Option<u64>,
     /// The account whose traces it may still carry; absent: pristine.
@@ -57,7 +58,6 @@ pub struct Backend {
     pub aside: BytesMut,
     /// What ParameterStatus last said, by name.
     pub parameters: BTreeMap<Arc<str>, Arc<str>>,
-    pub(super) pid: i32,
     pub(super) permit: Permit,
 }
 

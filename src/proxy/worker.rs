@@ -238,7 +238,7 @@ impl Worker {
     }
 
     /// Who a session's records are about; absent where there is no audit.
-    fn who(&self, logged_in: &LoggedIn, account: &Account, handle: &Handle, reason: Option<&str>) -> Option<Arc<Who>> {
+    fn who(&self, logged_in: &LoggedIn, account: &Account, handle: &Handle, reason: Option<&str>) -> Option<Rc<Who>> {
         let person = Person {
             session: handle.id,
             user: &handle.user,
@@ -251,7 +251,7 @@ impl Worker {
             application: &logged_in.application_name,
             reason,
         };
-        self.context.audit.is_on().then(|| Arc::new(Who::new(&person)))
+        self.context.audit.is_on().then(|| Rc::new(Who::new(&person)))
     }
 
     /// Begins a session. It lives in a task of its own, which has nothing of the login's.
@@ -501,7 +501,7 @@ fn take_reason(settings: &mut Vec<(Arc<str>, Arc<str>)>) -> Option<Arc<str>> {
 /// What a session's end is told with, and what it gives back.
 struct Ending {
     handle: Rc<Handle>,
-    who: Option<Arc<Who>>,
+    who: Option<Rc<Who>>,
     /// It is logged.
     log_end: bool,
     _places: (Option<TenantConnection>, Admission, Connection),

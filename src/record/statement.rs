@@ -1,7 +1,7 @@
 //! Records of what a client sends: the intent, before it is forwarded; the outcome, before the client sees the answer's end, in
 //! the same record or one of its own; the refusal.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use super::json::Json;
 use super::parameters::{Parameters, TextMark};
@@ -71,7 +71,7 @@ impl Verdict {
 /// A message about to be forwarded.
 #[derive(Debug)]
 pub struct Intent<'a> {
-    pub who: &'a Arc<Who>,
+    pub who: &'a Rc<Who>,
     pub head: &'a Head,
     pub forwarded: Forwarded,
     /// What the statement says; absent where that is not known: a portal that SQL opened.
@@ -174,6 +174,7 @@ impl Outcome {
 
 /// What the server's answer was, counted as it passed.
 #[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
 pub struct Answer {
     /// DataRow and CopyData messages.
     pub rows: u64,
@@ -189,15 +190,16 @@ pub struct Answer {
 
 /// Command tags, one behind the other, `; ` between.
 #[derive(Debug, Clone, Copy)]
+#[repr(C)]
 pub struct Tags {
-    bytes: [u8; 94],
-    length: u8,
     count: u32,
+    length: u8,
+    bytes: [u8; 94],
 }
 
 impl Default for Tags {
     fn default() -> Self {
-        Self { bytes: [0; 94], length: 0, count: 0 }
+        Self { count: 0, length: 0, bytes: [0; 94] }
     }
 }
 

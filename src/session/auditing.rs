@@ -2,7 +2,7 @@
 //! answer's end, and every refusal.
 
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
@@ -22,23 +22,26 @@ use crate::wire::frame::{self, ErrorFields, HEADER, Parse, Target};
 const HELD_MAX: Duration = Duration::from_secs(10);
 
 /// What a session keeps for its records; absent where there is no audit.
+///
+/// What every message touches comes first, for the cache's sake.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct Trail {
-    who: Arc<Who>,
-    head: Head,
-    /// Of the answer under way.
-    answer: Answer,
     /// The record that must be settled before the client gets another byte.
     held: Option<u64>,
     /// An outcome that the client waits for has no record: it gets nothing any more.
     unrecorded: bool,
+    who: Rc<Who>,
+    head: Head,
+    /// Of the answer under way.
+    answer: Answer,
     rule: Option<&'static str>,
     refused: Option<Refused>,
 }
 
 impl Trail {
     /// `node`: the server's, that statements go to.
-    pub fn new(who: Arc<Who>, node: &str) -> Self {
+    pub fn new(who: Rc<Who>, node: &str) -> Self {
         let head = Head::new(&who, node);
         Self { who, head, answer: Answer::default(), held: None, unrecorded: false, rule: None, refused: None }
     }

@@ -242,7 +242,7 @@ impl Session {
         self.handle.enter(ClientState::Active, self.context.now.get());
         self.began_at = Some(self.context.now.get());
         self.bound = Some(bound);
-        self.from_server.doubt();
+        self.from_server.renew();
     }
 
     pub(super) fn be_busy(&mut self) {

@@ -76,10 +76,11 @@ pub struct Handle {
     pub transaction_since: Cell<Option<Instant>>,
     pub backend: Cell<Option<u64>>,
     pub cancel_target: RefCell<Option<Rc<CancelTarget>>>,
-    /// What is run was cancelled by us, when and why.
-    pub stopped: Cell<Option<Stopped>>,
     /// Messages that the audit has on record.
     pub recorded: Cell<u64>,
+    pub tenant: Option<Rc<TenantShare>>,
+    /// What is run was cancelled by us, when and why.
+    pub stopped: Cell<Option<Stopped>>,
     /// A cancel was asked for: for statements that the server is not always busy with.
     pub cancelled: Cell<bool>,
     pub pin: Cell<Option<&'static str>>,
@@ -88,7 +89,6 @@ pub struct Handle {
     pub user: Arc<str>,
     /// As the client asked for it.
     pub database: Arc<str>,
-    pub tenant: Option<Rc<TenantShare>>,
     pub address: String,
     pub tls: Option<&'static str>,
     pub connected_at_us: u64,

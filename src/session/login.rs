@@ -42,7 +42,7 @@ impl Session {
         logged_in: LoggedIn,
         account: Arc<Account>,
         key: &CancelKey,
-        who: Option<Arc<Who>>,
+        who: Option<Rc<Who>>,
     ) -> Result<Self, (Stream, BytesMut)> {
         let LoggedIn { stream, settings, application_name, pending, received, .. } = logged_in;
         let rules = context.rules();
@@ -97,6 +97,7 @@ impl Session {
                 passing: 0,
                 pass: Pass::Discard,
             },
+            pool_mode: account.pool().mode,
             account,
             subject,
             seat,

@@ -12,6 +12,8 @@ use std::task::{Context, Poll, Wake, Waker};
 pub(super) struct Readable {
     /// None before the first read.
     side: Option<(Arc<Side>, Waker)>,
+    /// Nothing is there as far as is known, and the socket has not been asked yet to call when there is.
+    unasked: bool,
 }
 
 #[derive(Debug)]
@@ -38,8 +40,8 @@ impl Readable {
         self.side.as_ref().is_none_or(|(side, _)| side.ready.load(Ordering::Acquire))
     }
 
-    /// Reads. `task`: whom the socket wakes; `is_all`: what was read is all that there is for now, and the reader is woken when
-    /// there is more.
+    /// Reads. `task`: whom the socket wakes; `is_all`: what was read is all that there is for now, and nobody is woken when there
+    /// is more: [`Readable::is_asked`] sees to it.
     pub fn poll<T>(
         &mut self,
         task: &Waker,
@@ -58,18 +60,51 @@ impl Readable {
         // Before the read: what arrives while it runs counts.
         side.ready.store(false, Ordering::Relaxed);
         let read = read(&mut Context::from_waker(waker));
-        if let Poll::Ready(read) = &read
-            && !is_all(read)
-        {
+        let is_all = match &read {
+            Poll::Ready(read) => Some(is_all(read)),
+            Poll::Pending => None,
+        };
+        self.unasked = is_all == Some(true);
+        if is_all == Some(false) {
             side.ready.store(true, Ordering::Relaxed);
         }
         read
     }
 
-    /// The socket is another one, or was read without asking here, or another task is to be woken.
-    pub fn doubt(&self) {
+    /// Before nothing is done until somebody calls: has the socket call where it has not been asked to. `ask`: ready, where there
+    /// is something now. False: read first.
+    pub fn is_asked(&mut self, task: &Waker, ask: impl FnOnce(&mut Context<'_>) -> Poll<()>) -> bool {
+        if !std::mem::take(&mut self.unasked) {
+            return true;
+        }
+        match &self.side {
+            Some((side, waker)) if side.task.will_wake(task) => {
+                let is_ready = ask(&mut Context::from_waker(waker)).is_ready();
+                if is_ready {
+                    side.ready.store(true, Ordering::Relaxed);
+                }
+                !is_ready
+            }
+            Some(_) | None => {
+                self.doubt();
+                false
+            }
+        }
+    }
+
+    /// The socket was read without asking here, or another task is to be woken.
+    pub fn doubt(&mut self) {
+        self.unasked = false;
         if let Some((side, _)) = &self.side {
             side.ready.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The socket is another one, and when somebody looked last there was nothing to read.
+    pub fn renew(&mut self) {
+        if let Some((side, _)) = &self.side {
+            side.ready.store(false, Ordering::Relaxed);
+            self.unasked = true;
         }
     }
 }
@@ -94,8 +129,13 @@ mod tests {
             Poll::Ready(std::mem::take(&mut self.bytes))
         }
 
+        fn ask(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+            self.waits = Some(cx.waker().clone());
+            if self.bytes > 0 { Poll::Ready(()) } else { Poll::Pending }
+        }
+
         fn arrive(&mut self, bytes: usize) {
-            self.bytes = bytes;
+            self.bytes += bytes;
             if let Some(waker) = self.waits.take() {
                 waker.wake();
             }
@@ -134,17 +174,9 @@ mod tests {
         let waker = Waker::from(Arc::new(Task::default()));
         let (mut readable, mut socket) = (Readable::default(), Socket::default());
         socket.arrive(5);
-        let read = readable.poll(
-            &waker,
-            |cx| {
-                let read = socket.poll(cx);
-                assert_eq!(socket.poll(cx), Poll::Pending);
-                read
-            },
-            |_| true,
-        );
-        assert_eq!(read, Poll::Ready(5));
+        assert_eq!(readable.poll(&waker, |cx| socket.poll(cx), |_| true), Poll::Ready(5));
         assert!(!readable.may_be());
+        assert!(readable.is_asked(&waker, |cx| socket.ask(cx)) && !readable.may_be());
         socket.arrive(1);
         assert!(readable.may_be());
         // Woken while it reads, as a task is that has used up its turn: there may be more, whatever the read says.
@@ -158,6 +190,39 @@ mod tests {
         );
         assert_eq!(read, Poll::Ready(1));
         assert!(readable.may_be());
+    }
+
+    #[test]
+    fn what_came_before_it_was_asked_is_read() {
+        let (one, other) = (Waker::from(Arc::new(Task::default())), Waker::from(Arc::new(Task::default())));
+        let (mut readable, mut socket) = (Readable::default(), Socket::default());
+        // Before the first read there is nobody to be asked for.
+        readable.renew();
+        assert!(readable.may_be());
+        for renewed in [false, true] {
+            socket.arrive(5);
+            assert_eq!(readable.poll(&one, |cx| socket.poll(cx), |_| true), Poll::Ready(5));
+            if renewed {
+                socket = Socket::default();
+                readable.renew();
+            }
+            socket.arrive(7);
+            assert!(!readable.may_be(), "nobody has told");
+            assert!(!readable.is_asked(&one, |cx| socket.ask(cx)) && readable.may_be());
+            assert_eq!(readable.poll(&one, |cx| socket.poll(cx), |_| true), Poll::Ready(7));
+            // For another task it is read anew, and asked by the read.
+            assert!(!readable.is_asked(&other, |_| panic!("on whose behalf?")) && readable.may_be());
+            assert_eq!(readable.poll(&other, |cx| socket.poll(cx), |_| true), Poll::Pending);
+            assert!(readable.is_asked(&other, |_| panic!("twice")) && !readable.may_be());
+            socket.arrive(1);
+            assert!(readable.may_be());
+            assert_eq!(readable.poll(&other, |cx| socket.poll(cx), |_| true), Poll::Ready(1));
+        }
+        // A doubt reads, whatever was to be asked.
+        socket.arrive(3);
+        assert_eq!(readable.poll(&one, |cx| socket.poll(cx), |_| true), Poll::Ready(3));
+        readable.doubt();
+        assert!(readable.is_asked(&one, |_| panic!("the read asks")) && readable.may_be());
     }
 
     #[test]

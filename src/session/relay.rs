@@ -107,7 +107,7 @@ impl Session {
                     Read::End | Read::Nothing => {}
                 }
             }
-            if !moved {
+            if !moved && self.is_listening(cx) {
                 return Poll::Pending;
             }
         }
@@ -184,8 +184,16 @@ impl Session {
         read(&mut self.client.stream, &mut self.from_client, cx, scratch)
     }
 
+    /// Whether both sockets wake the session from now on. False: something has come.
+    fn is_listening(&mut self, cx: &TaskContext<'_>) -> bool {
+        let stream = &self.client.stream;
+        let client = self.from_client.is_asked(cx.waker(), |cx| stream.poll_readable(cx));
+        let Some(bound) = &self.bound else { return client };
+        self.from_server.is_asked(cx.waker(), |cx| bound.stream.poll_readable(cx)) && client
+    }
+
     /// Something else than the relay may have read from the sockets.
-    pub(super) fn doubt_readable(&self) {
+    pub(super) fn doubt_readable(&mut self) {
         self.from_client.doubt();
         self.from_server.doubt();
     }

@@ -251,13 +251,16 @@ const CHANGES_MAX: usize = 64;
 /// An error in an earlier batch takes its changes back. Within a batch that is no matter, for what follows is discarded,
 /// too; but a request of a later batch that stands on such a change must wait for the answers.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct Changes {
-    batch: Noted,
-    earlier: Noted,
-    /// Counts the changes of the unnamed statement, so that an older one taken back does not undo a newer one.
-    epoch: u64,
+    /// There is anything to settle.
+    any: bool,
     /// An older change of the unnamed statement was taken back: what a newer one would restore never was.
     stale: bool,
+    /// Counts the changes of the unnamed statement, so that an older one taken back does not undo a newer one.
+    epoch: u64,
+    batch: Noted,
+    earlier: Noted,
 }
 
 #[derive(Debug, Default)]
@@ -270,6 +273,7 @@ struct Noted {
 impl Changes {
     /// A Parse or Close of a name.
     pub fn note(&mut self, name: &[u8]) {
+        self.any = true;
         if self.batch.names.len() <= CHANGES_MAX {
             self.batch.names.push(name.into());
         }
@@ -277,6 +281,7 @@ impl Changes {
 
     /// A statement was prepared or closed on the backend.
     pub fn note_statement(&mut self, id: u64) {
+        self.any = true;
         if self.batch.statements.len() <= CHANGES_MAX {
             self.batch.statements.push(id);
         }
@@ -284,7 +289,7 @@ impl Changes {
 
     /// The unnamed statement changed, the client's or the backend's; the epoch is what [`Self::take_back_unnamed`] asks for.
     pub fn note_unnamed(&mut self) -> u64 {
-        self.batch.unnamed = true;
+        (self.any, self.batch.unnamed) = (true, true);
         self.epoch += 1;
         self.epoch
     }
@@ -292,7 +297,7 @@ impl Changes {
     /// Whether the change of this epoch is the newest, and what it replaced is known.
     pub fn take_back_unnamed(&mut self, epoch: u64) -> TakeBack {
         if epoch != self.epoch {
-            self.stale = true;
+            (self.any, self.stale) = (true, true);
             return TakeBack::Superseded;
         }
         self.epoch -= 1;
@@ -311,7 +316,9 @@ impl Changes {
 
     /// Everything was answered.
     pub fn settle(&mut self) {
-        *self = Self { epoch: self.epoch, ..Self::default() };
+        if self.any {
+            *self = Self { epoch: self.epoch, ..Self::default() };
+        }
     }
 
     /// What the name (empty: the unnamed statement) stands for depends on answers that are still to come.

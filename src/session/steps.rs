@@ -153,6 +153,7 @@ impl Session {
         let Some(place) = place else { return Err(retired) };
         self.seat = self.context.pools.seat(&rules.config, &place, &account);
         self.subject = rules.policy.subject_of(&account);
+        self.pool_mode = account.pool().mode;
         self.account = account;
         self.rules = rules;
         Ok(())
@@ -453,7 +454,7 @@ impl Session {
 
     /// The backend stays with the session between transactions.
     pub(super) fn keeps_backend(&self) -> bool {
-        !self.pins.is_empty() || self.account.pool().mode == PoolMode::Session
+        !self.pins.is_empty() || self.pool_mode == PoolMode::Session
     }
 
     /// The server went away. Requests that it owes an answer fail, and are not tried again: they may have been run.
@@ -574,7 +575,7 @@ impl Session {
         }
         let Some(bound) = &mut self.bound else { return };
         bound.unnamed = None;
-        let kept = !self.pins.is_empty() || self.account.pool().mode == PoolMode::Session || self.touched.is_some();
+        let kept = !self.pins.is_empty() || self.pool_mode == PoolMode::Session || self.touched.is_some();
         if kept {
             // Even the same user's next session must not find this one's state.
             bound.unclean = true;

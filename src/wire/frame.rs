@@ -3,6 +3,8 @@
 //! Reading neither copies nor allocates. A frame is looked at where it was read; what does not fit its declared length is a
 //! [`FrameError`], never a guess. <https://www.postgresql.org/docs/15/protocol-overview.html#PROTOCOL-MESSAGE-CONCEPTS>
 
+use std::ffi::CStr;
+
 use bytes::{BufMut, BytesMut};
 use thiserror::Error;
 
@@ -51,8 +53,9 @@ impl Header {
 
 /// The bytes up to the first NUL, and what follows it.
 pub fn split_cstr(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = memchr::memchr(0, bytes)?;
-    Some((&bytes[..end], &bytes[end + 1..]))
+    // Not by memchr, which would first find out what the processor can: for a short text that takes longer than the search.
+    let text = CStr::from_bytes_until_nul(bytes).ok()?.to_bytes();
+    Some((text, &bytes[text.len() + 1..]))
 }
 
 /// The text of a Query: all of the body but one NUL, which must be the last byte and the only one.

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Wake, Waker};
@@ -220,7 +221,7 @@ fn statements(base: &Path, message: Message, pace: Option<u64>, args: &Args) -> 
     const TEXT: &[u8] = b"SELECT abalance FROM pgbench_accounts WHERE aid = 4711;";
     let (dir, stream) = open(base, Durability::Group)?;
     let audit = audit::Audit::new(Some((stream.clone(), &config(&dir, Durability::Group)?)));
-    let who = Arc::new(Who::new(&Person {
+    let who = Rc::new(Who::new(&Person {
         session: 17,
         user: "alice",
         tenant: Some("acme"),
