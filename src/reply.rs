@@ -90,6 +90,7 @@ pub struct Mismatch {
     pub tag: u8,
 }
 
+/// What each message of an answer is compared with comes first, for the cache's sake.
 #[derive(Debug)]
 #[repr(C)]
 struct Entry<T> {

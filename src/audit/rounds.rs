@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(exchanged[0], 0, "nothing was taken before");
         assert!(exchanged[1..].iter().all(|known| *known > 1_000 && *known < 10_000), "{exchanged:?}");
         for step in 0..6 {
-            round(3 * LITTLE, step % 3 == 0);
+            round(5 * LITTLE, step % 3 == 0);
         }
         for _ in 0..4 {
             round(1_000, false);

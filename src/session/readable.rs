@@ -41,7 +41,7 @@ impl Readable {
     }
 
     /// Reads. `task`: whom the socket wakes; `is_all`: what was read is all that there is for now, and nobody is woken when there
-    /// is more: [`Readable::is_asked`] sees to it.
+    /// is more: [`Readable::listen`] sees to it.
     pub fn poll<T>(
         &mut self,
         task: &Waker,
@@ -71,9 +71,9 @@ impl Readable {
         read
     }
 
-    /// Before nothing is done until somebody calls: has the socket call where it has not been asked to. `ask`: ready, where there
-    /// is something now. False: read first.
-    pub fn is_asked(&mut self, task: &Waker, ask: impl FnOnce(&mut Context<'_>) -> Poll<()>) -> bool {
+    /// To be called before nothing is done until a socket calls: asks it to, where it has not been asked yet. `ask`: ready, where
+    /// there is something now. False: read first.
+    pub fn listen(&mut self, task: &Waker, ask: impl FnOnce(&mut Context<'_>) -> Poll<()>) -> bool {
         if !std::mem::take(&mut self.unasked) {
             return true;
         }
@@ -176,7 +176,7 @@ mod tests {
         socket.arrive(5);
         assert_eq!(readable.poll(&waker, |cx| socket.poll(cx), |_| true), Poll::Ready(5));
         assert!(!readable.may_be());
-        assert!(readable.is_asked(&waker, |cx| socket.ask(cx)) && !readable.may_be());
+        assert!(readable.listen(&waker, |cx| socket.ask(cx)) && !readable.may_be());
         socket.arrive(1);
         assert!(readable.may_be());
         // Woken while it reads, as a task is that has used up its turn: there may be more, whatever the read says.
@@ -208,12 +208,12 @@ mod tests {
             }
             socket.arrive(7);
             assert!(!readable.may_be(), "nobody has told");
-            assert!(!readable.is_asked(&one, |cx| socket.ask(cx)) && readable.may_be());
+            assert!(!readable.listen(&one, |cx| socket.ask(cx)) && readable.may_be());
             assert_eq!(readable.poll(&one, |cx| socket.poll(cx), |_| true), Poll::Ready(7));
             // For another task it is read anew, and asked by the read.
-            assert!(!readable.is_asked(&other, |_| panic!("on whose behalf?")) && readable.may_be());
+            assert!(!readable.listen(&other, |_| panic!("on whose behalf?")) && readable.may_be());
             assert_eq!(readable.poll(&other, |cx| socket.poll(cx), |_| true), Poll::Pending);
-            assert!(readable.is_asked(&other, |_| panic!("twice")) && !readable.may_be());
+            assert!(readable.listen(&other, |_| panic!("twice")) && !readable.may_be());
             socket.arrive(1);
             assert!(readable.may_be());
             assert_eq!(readable.poll(&other, |cx| socket.poll(cx), |_| true), Poll::Ready(1));
@@ -222,7 +222,7 @@ mod tests {
         socket.arrive(3);
         assert_eq!(readable.poll(&one, |cx| socket.poll(cx), |_| true), Poll::Ready(3));
         readable.doubt();
-        assert!(readable.is_asked(&one, |_| panic!("the read asks")) && readable.may_be());
+        assert!(readable.listen(&one, |_| panic!("the read asks")) && readable.may_be());
     }
 
     #[test]

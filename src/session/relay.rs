@@ -107,7 +107,7 @@ impl Session {
                     Read::End | Read::Nothing => {}
                 }
             }
-            if !moved && self.is_listening(cx) {
+            if !moved && self.listen(cx) {
                 return Poll::Pending;
             }
         }
@@ -184,12 +184,12 @@ impl Session {
         read(&mut self.client.stream, &mut self.from_client, cx, scratch)
     }
 
-    /// Whether both sockets wake the session from now on. False: something has come.
-    fn is_listening(&mut self, cx: &TaskContext<'_>) -> bool {
+    /// Has both sockets wake the session from now on. False: something has come.
+    fn listen(&mut self, cx: &TaskContext<'_>) -> bool {
         let stream = &self.client.stream;
-        let client = self.from_client.is_asked(cx.waker(), |cx| stream.poll_readable(cx));
+        let client = self.from_client.listen(cx.waker(), |cx| stream.poll_readable(cx));
         let Some(bound) = &self.bound else { return client };
-        self.from_server.is_asked(cx.waker(), |cx| bound.stream.poll_readable(cx)) && client
+        self.from_server.listen(cx.waker(), |cx| bound.stream.poll_readable(cx)) && client
     }
 
     /// Something else than the relay may have read from the sockets.

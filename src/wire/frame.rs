@@ -53,7 +53,7 @@ impl Header {
 
 /// The bytes up to the first NUL, and what follows it.
 pub fn split_cstr(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    // Not by memchr, which would first find out what the processor can: for a short text that takes longer than the search.
+    // Not by memchr, whose way to what the processor can leads over a pointer: for a short text longer than the search.
     let text = CStr::from_bytes_until_nul(bytes).ok()?.to_bytes();
     Some((text, &bytes[text.len() + 1..]))
 }
