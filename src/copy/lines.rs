@@ -114,7 +114,7 @@ impl Lines {
             b'\r' => after.lacks(1) && (self.quoting.is_some() || matches!(self.eol, Eol::Unknown | Eol::Both)),
             b'\\' if after.lacks(1) => true,
             b'\\' if after.byte(0) == b'.' && (self.quoting.is_none() || self.first) => {
-                after.lacks(if self.eol == Eol::Both { 3 } else { 2 })
+                after.lacks(2) || (self.eol == Eol::Both && after.byte(1) == b'\r' && after.lacks(3))
             }
             _ => false,
         }

@@ -109,6 +109,16 @@ fn a_line_in_another_encoding_is_refused_before_it_is_read() {
     check(TEXT, b"1\tx\n2\xc3\"\n", &format!("1:1|x {wrong}: 0xc3 0x22 [COPY t, line 2]"));
     check(CSV, b"1,\0\n", &format!("{wrong}: 0x00 [COPY t, line 1]"));
     check(TEXT, b"\xff", &format!("{wrong}: 0xff [COPY t, line 1]"));
+    check(TEXT, b"1\tx\n2\ty\xf0\x9f\n\n\n", &format!("1:1|x {wrong}: 0xf0 0x9f 0x0a 0x0a [COPY t, line 2]"));
+    // It goes on up to there, and no byte behind it says what one before it means.
+    let literal = "22P04 literal carriage return found in data [COPY t, line 2]";
+    check(TEXT, b"1\tx\n2\ty\r\xff\n", &format!("1:1|x {literal}"));
+    check(CSV, b"1,x\n2,y\r\xff\n", &format!("1:1|x {wrong}: 0xff [COPY t, line 2]"));
+    check(TEXT, b"1\tx\n\\.\xff\n", &format!("1:1|x {wrong}: 0xff [COPY t, line 2]"));
+    check(TEXT, b"1\tx\n\\.\n\xff", "1:1|x");
+    check(TEXT, b"1\tx\r\n\\.\r\xff", &format!("1:1|x {wrong}: 0xff [COPY t, line 2]"));
+    let mismatch = "22P04 end-of-copy marker does not match previous newline style [COPY t, line 2]";
+    check(TEXT, b"1\tx\r\n\\.\n\xff", &format!("1:1|x {mismatch}"));
 }
 
 #[test]
@@ -195,7 +205,10 @@ proptest! {
     #[test]
     fn where_data_is_cut_makes_no_difference(
         words in proptest::collection::vec(
-            proptest::sample::select(vec!["a", "1", "\t", ",", "\n", "\r", "\r\n", "\\", ".", "\"", "'", "\\N", "\\.", "é", "\0"]),
+            proptest::sample::select(vec![
+                &b"a"[..], b"1", b"\t", b",", b"\n", b"\r", b"\r\n", b"\\", b".", b"\"", b"'", b"\\N", b"\\.", "é".as_bytes(), b"\0",
+                b"\xc3", b"\xf0\x9f",
+            ]),
             0..40,
         ),
         statement in proptest::sample::select(vec![
@@ -205,8 +218,8 @@ proptest! {
         piece in 1usize..9,
     ) {
         let data = words.concat();
-        let whole = shown(statement, &["a", "b"], data.as_bytes(), 1 << 20);
-        prop_assert_eq!(shown(statement, &["a", "b"], data.as_bytes(), piece), whole);
+        let whole = shown(statement, &["a", "b"], &data, 1 << 20);
+        prop_assert_eq!(shown(statement, &["a", "b"], &data, piece), whole);
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub(super) struct TextReader {
     fields: Fields,
     header: Header,
     buffer: Vec<u8>,
+    /// Bytes of it that are whole characters; no byte behind them is looked at.
+    valid: usize,
     /// Where the line that is being read begins, and how far it was looked at.
     start: usize,
     at: usize,
@@ -25,6 +27,9 @@ pub(super) struct TextReader {
     row_max: usize,
 }
 
+/// Bytes of the longest character.
+const CHARACTER_MAX: usize = 4;
+
 /// Capacity of the buffer that is kept once its line is done (bytes).
 const KEPT_MAX: usize = 1 << 20;
 
@@ -35,6 +40,7 @@ impl TextReader {
             fields: Fields::new(options, columns),
             header: options.header,
             buffer: Vec::new(),
+            valid: 0,
             start: 0,
             at: 0,
             line: 0,
@@ -52,12 +58,16 @@ impl TextReader {
         if self.start > 0 {
             self.buffer.drain(..self.start);
             self.at -= self.start;
+            self.valid -= self.start;
             self.start = 0;
             if self.buffer.is_empty() && self.buffer.capacity() > KEPT_MAX {
                 self.buffer = Vec::new();
             }
         }
         self.buffer.extend_from_slice(bytes);
+        let fresh = &self.buffer[self.valid..];
+        let whole = std::str::from_utf8(fresh).map_or_else(|error| error.valid_up_to(), str::len);
+        self.valid += memchr::memchr(0, &fresh[..whole]).unwrap_or(whole);
     }
 
     pub(super) fn finish(&mut self) {
@@ -79,7 +89,8 @@ impl TextReader {
             if !self.counted {
                 (self.line, self.counted) = (self.line + 1, true);
             }
-            let found = self.lines.find(&self.buffer, self.at, self.ended, &mut self.line);
+            let ended = self.ended && self.valid == self.buffer.len();
+            let found = self.lines.find(&self.buffer[..self.valid], self.at, ended, &mut self.line);
             let found = found.map_err(|error| error.at(Place::Line(self.line)))?;
             let (end, next) = match found {
                 Found::Nothing(at) if at - self.start > self.row_max => {
@@ -87,6 +98,7 @@ impl TextReader {
                 }
                 Found::Nothing(at) => {
                     self.at = at;
+                    self.check_encoding()?;
                     return Ok(Read::Starved);
                 }
                 Found::Line { end, next } => (end, next),
@@ -110,7 +122,6 @@ impl TextReader {
     }
 
     fn take_line(&mut self, end: usize, batch: &mut Batch) -> Result<(), CopyError> {
-        self.check_encoding(end)?;
         let header = std::mem::replace(&mut self.header, Header::Absent);
         let text = &self.buffer[self.start..end];
         match header {
@@ -126,15 +137,12 @@ impl TextReader {
         Ok(())
     }
 
-    /// PostgreSQL reads no line that is not in its encoding.
-    fn check_encoding(&self, end: usize) -> Result<(), CopyError> {
-        let text = &self.buffer[self.start..end];
-        let valid = std::str::from_utf8(text).map_or_else(|error| error.valid_up_to(), str::len);
-        let wrong = memchr::memchr(0, &text[..valid]).unwrap_or(valid);
-        if wrong == text.len() {
+    /// Like PostgreSQL, goes as far as what is whole characters leads, and fails only when it must look behind them.
+    fn check_encoding(&self) -> Result<(), CopyError> {
+        let rest = &self.buffer[self.valid..];
+        if rest.is_empty() || (rest.len() < CHARACTER_MAX && !self.ended) {
             return Ok(());
         }
-        let rest = &self.buffer[self.start + wrong..];
         let length = match rest[0] {
             0xc0..=0xdf => 2,
             0xe0..=0xef => 3,

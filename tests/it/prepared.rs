@@ -99,28 +99,35 @@ fn a_name_that_sql_prepared_is_taken() {
 #[test]
 fn what_a_text_deallocates_is_gone_whatever_fails_behind_it() {
     let rig = Rig::new();
-    let mut alice = rig.client("alice");
-    let mut bob = rig.client("bob");
-    let mut after = |alice: &mut Talk, sql: &str, said: &str, a: &str, b: &str| {
+    let (mut alice, mut bob) = (rig.client("alice"), rig.client("bob"));
+    let after = |alice: &mut Talk, sql: &str, said: &str| {
         assert!(alice.query("DEALLOCATE ALL").ends_with("C(DEALLOCATE ALL) Z(I)"));
         assert_eq!(alice.ask(&[parse("a", "SELECT 'a'"), parse("b", "SELECT 'b'"), sync()]), "1 1 Z(I)");
         assert_eq!(alice.query(sql), said, "{sql}");
         if said.ends_with("Z(E)") {
             assert_eq!(alice.query("ROLLBACK"), "C(ROLLBACK) Z(I)");
         }
-        bob.query("SELECT 'bob'");
-        assert_eq!(alice.ask(&[again("a", &[]), sync()]), a, "{sql}");
-        assert_eq!(alice.ask(&[again("b", &[]), sync()]), b, "{sql}");
     };
     let (a, b, gone) = ("2 D(a) C(SELECT 1) Z(I)", "2 D(b) C(SELECT 1) Z(I)", "E(26000) Z(I)");
-    after(&mut alice, "DEALLOCATE a; SELECT 1/0; DEALLOCATE b", "C(DEALLOCATE) E(22012) Z(I)", gone, b);
-    after(&mut alice, "SELECT 1/0; DEALLOCATE a", "E(22012) Z(I)", a, b);
-    after(&mut alice, "DEALLOCATE ALL; SELECT 1/0", "C(DEALLOCATE ALL) E(22012) Z(I)", gone, gone);
-    after(&mut alice, "SELECT 1/0; DEALLOCATE ALL", "E(22012) Z(I)", a, b);
-    after(&mut alice, "DEALLOCATE a; DEALLOCATE a; DEALLOCATE b", "C(DEALLOCATE) E(26000) Z(I)", gone, b);
-    after(&mut alice, "BEGIN; DEALLOCATE a; SELECT 1/0", "C(BEGIN) C(DEALLOCATE) E(22012) Z(E)", gone, b);
-    let sql = "2 D(sql) C(SELECT 1) Z(I)";
-    after(&mut alice, "DEALLOCATE a; PREPARE a AS SELECT 'sql'", "C(DEALLOCATE) C(PREPARE) Z(I)", sql, b);
+    for (sql, said, a, b) in [
+        ("DEALLOCATE a; SELECT 1/0; DEALLOCATE b", "C(DEALLOCATE) E(22012) Z(I)", gone, b),
+        ("SELECT 1/0; DEALLOCATE a", "E(22012) Z(I)", a, b),
+        ("DEALLOCATE ALL; SELECT 1/0", "C(DEALLOCATE ALL) E(22012) Z(I)", gone, gone),
+        ("SELECT 1/0; DEALLOCATE ALL", "E(22012) Z(I)", a, b),
+        ("DEALLOCATE a; DEALLOCATE a; DEALLOCATE b", "C(DEALLOCATE) E(26000) Z(I)", gone, b),
+        ("BEGIN; DEALLOCATE a; SELECT 1/0", "C(BEGIN) C(DEALLOCATE) E(22012) Z(E)", gone, b),
+    ] {
+        after(&mut alice, sql, said);
+        assert_eq!(bob.value("SELECT 'bob'"), "bob", "{sql}");
+        assert_eq!(alice.ask(&[again("a", &[]), sync()]), a, "{sql}");
+        assert_eq!(alice.ask(&[again("b", &[]), sync()]), b, "{sql}");
+    }
+    // What SQL prepared keeps the only backend for her: nothing of bob's comes between.
+    after(&mut alice, "DEALLOCATE a; PREPARE a AS SELECT 'sql'", "C(DEALLOCATE) C(PREPARE) Z(I)");
+    assert_eq!(alice.ask(&[again("a", &[]), sync()]), "2 D(sql) C(SELECT 1) Z(I)");
+    assert_eq!(alice.ask(&[again("b", &[]), sync()]), b);
+    assert_eq!(alice.query("DEALLOCATE ALL"), "C(DEALLOCATE ALL) Z(I)");
+    assert_eq!(bob.value("SELECT 'bob'"), "bob");
 }
 
 #[test]
