@@ -94,7 +94,7 @@ pub enum BackendClose {
     NotClean,
     /// The server broke the protocol.
     Protocol,
-    /// What the session did to it cannot be undone (LOAD).
+    /// What the session did to it cannot be undone (LOAD), or is not known.
     Tainted,
     /// The pool is smaller, or gone, since a reload.
     Retired,
@@ -234,6 +234,11 @@ impl Prepared {
         self.ids.get(&id).is_some()
     }
 
+    /// The one that must go when `id` is added.
+    pub fn evicted_by(&self, id: u64) -> Option<u64> {
+        if self.ids.len() < self.max || self.ids.contains(&id) { None } else { self.ids.peek_lru().map(|(&id, ())| id) }
+    }
+
     /// Adds `id`; returns the one that must go for it.
     pub fn insert(&mut self, id: u64) -> Option<u64> {
         self.ids.put(id, ());
@@ -246,8 +251,9 @@ impl Prepared {
         self.ids.demote(&id);
     }
 
-    pub fn remove(&mut self, id: u64) {
-        self.ids.pop(&id);
+    /// Whether it was there.
+    pub fn remove(&mut self, id: u64) -> bool {
+        self.ids.pop(&id).is_some()
     }
 
     pub fn clear(&mut self) {

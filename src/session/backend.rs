@@ -6,7 +6,7 @@ use bytes::BytesMut;
 
 use super::assembly::Assembly;
 use super::refuse::Unsupported;
-use super::statements::{NO_STATEMENT, TakeBack, note_new_shapes};
+use super::statements::{ServerName, note_new_shapes};
 use super::{CloseReason, Event, Flow, LastWords, Owed, Pass, Session, Undo, encode};
 use crate::audit::Ticket;
 use crate::metrics::ClientState;
@@ -269,7 +269,29 @@ impl Session {
             }
             self.undo(owed, if at_head { Undone::Failed } else { Undone::Skipped });
         }
+        self.note_strange_statement(&fields);
         None
+    }
+
+    /// A function's text may drop or prepare statements of a backend unseen. When the server says so of one of ours, nobody else
+    /// gets this backend: what its other names stand for is not known either.
+    fn note_strange_statement(&mut self, fields: &ErrorFields<'_>) {
+        let missing = match (fields.code, fields.routine) {
+            (b"26000", b"FetchPreparedStatement") => true,
+            (b"42P05", b"StorePreparedStatement") => false,
+            _ => return,
+        };
+        let (Some(id), Some(bound)) = (ServerName::find(fields.message), &mut self.bound) else { return };
+        let assumed = bound.prepared.remove(id);
+        if assumed || !missing {
+            tracing::warn!(
+                session = self.handle.id,
+                backend = bound.id(),
+                missing,
+                "prepared statements were changed unseen"
+            );
+            bound.close_after.get_or_insert(BackendClose::Tainted);
+        }
     }
 
     /// The server did not run this, or not to its end.
@@ -290,12 +312,13 @@ impl Session {
                     bound.prepared.remove(id);
                 }
             }
-            Undo::Unnamed { session, backend, epoch } => {
-                let take_back = self.changes.take_back_unnamed(epoch);
-                if take_back != TakeBack::Superseded {
-                    // A Parse that failed has taken the statement of before with it.
-                    self.unnamed = if failed || take_back == TakeBack::Unknown { None } else { session };
-                    self.restore_unnamed(take_back, failed, backend);
+            Undo::Unnamed { epoch } => {
+                let restored = self.changes.take_back_unnamed(epoch, failed);
+                if let Some(session) = restored.session {
+                    self.unnamed = session;
+                }
+                if let (Some(backend), Some(bound)) = (restored.backend, &mut self.bound) {
+                    bound.unnamed = backend;
                 }
             }
             Undo::Closed { name, statement } => self.named.insert(&name, statement),
@@ -306,10 +329,6 @@ impl Session {
                     bound.prepared.remove(id);
                 }
             }
-            Undo::UnnamedPrepared { backend, epoch } => {
-                let take_back = self.changes.take_back_unnamed(epoch);
-                self.restore_unnamed(take_back, failed, backend);
-            }
             Undo::Evicted { id } => {
                 if let Some(bound) = &mut self.bound {
                     bound.prepared.restore(id);
@@ -318,19 +337,10 @@ impl Session {
         }
     }
 
-    /// What the backend's unnamed statement is after a change of it was taken back.
-    fn restore_unnamed(&mut self, take_back: TakeBack, failed: bool, before: Option<u64>) {
-        let Some(bound) = &mut self.bound else { return };
-        match take_back {
-            TakeBack::Superseded => {}
-            TakeBack::Restore | TakeBack::Unknown if failed => bound.unnamed = None,
-            TakeBack::Restore => bound.unnamed = before,
-            // None of ours: it is replaced or closed before the next use.
-            TakeBack::Unknown => bound.unnamed = Some(NO_STATEMENT),
-        }
-    }
-
     pub(super) fn completed(&mut self, owed: Owed, outcome: Outcome) {
+        if let Undo::Unnamed { epoch } = owed.undo {
+            self.changes.keep_unnamed(epoch);
+        }
         let statement = owed.ticket.as_ref().is_some_and(Ticket::is_of_statement);
         if let Some(took) = self.close_answered(owed.ticket, outcome).filter(|_| statement) {
             // The next statement's time begins.

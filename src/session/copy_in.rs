@@ -171,7 +171,7 @@ impl Session {
             self.unnamed = None;
         }
         self.portals.close(b"");
-        self.changes.note_unnamed();
+        self.changes.note_no_unnamed();
         if let Some(bound) = &mut self.bound {
             bound.unnamed = None;
         }

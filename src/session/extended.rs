@@ -30,8 +30,16 @@ const CLOSE_UNNAMED: &[u8] = b"C\0\0\0\x06S\0";
 impl Session {
     /// What this name stands for, or whether the backend has that statement, depends on answers that are still to come.
     pub(super) fn is_doubtful(&self, name: &[u8]) -> bool {
-        let on_the_backend = |name| self.named.find(name).is_some_and(|it| self.changes.is_statement_doubtful(it.id()));
-        !self.queue.is_empty() && (self.changes.is_doubtful(name) || on_the_backend(name))
+        let on_the_backend = |id| self.changes.is_statement_doubtful(id) || self.evicts_doubtful(id);
+        let doubtful =
+            || self.changes.is_doubtful(name) || self.named.find(name).is_some_and(|it| on_the_backend(it.id()));
+        !self.queue.is_empty() && doubtful()
+    }
+
+    /// What must go from the backend for this statement depends on answers that are still to come.
+    fn evicts_doubtful(&self, id: u64) -> bool {
+        let evicted = self.bound.as_ref().and_then(|bound| bound.prepared.evicted_by(id));
+        evicted.is_some_and(|evicted| self.changes.is_statement_doubtful(evicted))
     }
 
     pub(super) fn parse(&mut self, message: &Message<'_>, assembly: &mut Assembly<'_>) -> Result<Step, FrameError> {
@@ -55,7 +63,7 @@ impl Session {
                 return Ok(self.wait_before(assembly));
             }
             if known {
-                let failed = self.bound.as_ref().is_some_and(|bound| bound.status == TxStatus::Failed);
+                let failed = self.status() == TxStatus::Failed;
                 if failed && !ends_transaction(&self.analysis_of(parse.text)) {
                     return Ok(self.refuse_extended(&Unsupported::AbortedTransaction, assembly));
                 }
@@ -77,7 +85,8 @@ impl Session {
             return Ok(self.refuse_extended(&refusal, assembly));
         }
         let named = !parse.name.is_empty();
-        let unsure = || self.changes.is_statement_doubtful(statement.id()) || self.queue.owes_ready();
+        let id = statement.id();
+        let unsure = || self.changes.is_statement_doubtful(id) || self.evicts_doubtful(id) || self.queue.owes_ready();
         if named && !self.queue.is_empty() && unsure() {
             return Ok(self.wait_before(assembly));
         }
@@ -135,8 +144,8 @@ impl Session {
         let id = statement.id();
         let session = self.unnamed.replace(statement);
         let backend = self.bound.as_mut().and_then(|bound| bound.unnamed.replace(id));
-        let epoch = self.changes.note_unnamed();
-        let owed = Owed { ticket, undo: Undo::Unnamed { session, backend, epoch }, ..Owed::default() };
+        let epoch = self.changes.note_unnamed(Some(session), backend);
+        let owed = Owed { ticket, undo: Undo::Unnamed { epoch }, ..Owed::default() };
         self.queue.push(Expect::Parse, Show::Forward, owed);
     }
 
@@ -166,11 +175,10 @@ impl Session {
     ) {
         let id = statement.id();
         let known = self.bound.as_mut().is_some_and(|bound| bound.prepared.touch(id));
-        let failed = self.bound.as_ref().is_some_and(|bound| bound.status == TxStatus::Failed);
-        // In a failed transaction the server refuses a Parse of anything but its end: let it say so.
+        let failed = self.status() == TxStatus::Failed;
+        // In a failed transaction the server refuses a Parse of anything but its end: let it say so, if it has not ended by then.
         let synthesise = known && (!failed || ends_transaction(&statement.analysis));
-        let prepared = if synthesise || known { None } else { Some(id) };
-        let undo = Undo::Named { name: name.into(), prepared };
+        let undo = Undo::Named { name: name.into(), prepared: (!synthesise).then_some(id) };
         self.changes.note(name);
         self.named.insert(name, statement.clone());
         self.handle.prepared.set(self.named.len());
@@ -182,6 +190,9 @@ impl Session {
             self.tell_synthesised(due);
         } else {
             self.seat.pool().count(|counters| counters.prepared_misses += 1);
+            if known {
+                self.close_prepared(id, assembly);
+            }
             self.make_room(id, assembly);
             statement.put_parse(assembly.own(), ServerName::of(id).as_bytes());
             self.queue.push(Expect::Parse, Show::Forward, Owed { ticket, undo, ..Owed::default() });
@@ -200,16 +211,22 @@ impl Session {
     /// Counts `id` as prepared on the backend; what must go for it is closed there.
     pub(super) fn make_room(&mut self, id: u64, assembly: &mut Assembly<'_>) {
         self.changes.note_statement(id);
-        let Some(evicted) = self.bound.as_mut().and_then(|bound| bound.prepared.insert(id)) else { return };
-        self.changes.note_statement(evicted);
-        let name = ServerName::of(evicted);
+        if let Some(evicted) = self.bound.as_mut().and_then(|bound| bound.prepared.insert(id)) {
+            self.changes.note_statement(evicted);
+            self.close_prepared(evicted, assembly);
+        }
+    }
+
+    /// Closes a statement on the backend; that it is gone is noted already, or is about to be.
+    fn close_prepared(&mut self, id: u64, assembly: &mut Assembly<'_>) {
+        let name = ServerName::of(id);
         let out = assembly.own();
         out.put_u8(b'C');
         out.put_u32(name.as_bytes().len() as u32 + 6);
         out.put_u8(b'S');
         out.put_slice(name.as_bytes());
         out.put_u8(0);
-        let owed = Owed { undo: Undo::Evicted { id: evicted }, ..Owed::default() };
+        let owed = Owed { undo: Undo::Evicted { id }, ..Owed::default() };
         self.queue.push(Expect::Close, Show::Swallow, owed);
     }
 
@@ -238,15 +255,15 @@ impl Session {
             Some(statement) if backend != Some(statement.id()) => {
                 bound.unnamed = Some(statement.id());
                 statement.put_parse(assembly.own(), b"");
-                let epoch = self.changes.note_unnamed();
-                let owed = Owed { undo: Undo::UnnamedPrepared { backend, epoch }, ..Owed::default() };
+                let epoch = self.changes.note_unnamed(None, backend);
+                let owed = Owed { undo: Undo::Unnamed { epoch }, ..Owed::default() };
                 self.queue.push(Expect::Parse, Show::Swallow, owed);
             }
             None if backend.is_some() => {
                 bound.unnamed = None;
                 assembly.own().put_slice(CLOSE_UNNAMED);
-                let epoch = self.changes.note_unnamed();
-                let owed = Owed { undo: Undo::UnnamedPrepared { backend, epoch }, ..Owed::default() };
+                let epoch = self.changes.note_unnamed(None, backend);
+                let owed = Owed { undo: Undo::Unnamed { epoch }, ..Owed::default() };
                 self.queue.push(Expect::Close, Show::Swallow, owed);
             }
             Some(_) | None => {}
@@ -492,8 +509,8 @@ impl Session {
                     let session = self.unnamed.take();
                     let backend = self.bound.as_mut().and_then(|bound| bound.unnamed.take());
                     message.pass(assembly);
-                    let epoch = self.changes.note_unnamed();
-                    let owed = Owed { undo: Undo::Unnamed { session, backend, epoch }, ..Owed::default() };
+                    let epoch = self.changes.note_unnamed(Some(session), backend);
+                    let owed = Owed { undo: Undo::Unnamed { epoch }, ..Owed::default() };
                     self.queue.push(Expect::Close, Show::Forward, owed);
                 } else {
                     self.unnamed = None;

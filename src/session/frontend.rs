@@ -16,8 +16,8 @@ use super::effects::{Touched, needs_attention};
 use super::extended::discard_rest;
 use super::refuse::{Refusing, SYNC, Unsupported};
 use super::sealing::Sealing;
-use super::statements::Statement;
-use super::{After, CloseReason, Effectful, Event, Flow, Owed, Pass, Session, encode};
+use super::statements::{ServerName, Statement};
+use super::{After, CloseReason, Effectful, Event, Flow, Owed, Pass, Session, Undo, encode};
 use crate::metrics::ClientState;
 use crate::policy::{Admitted, Verdict};
 use crate::pool::Bound;
@@ -350,19 +350,23 @@ impl Session {
         };
         self.be_busy();
         // A simple Query takes the unnamed statement and portal with it.
-        self.unnamed = None;
+        let session = self.unnamed.take();
+        let backend = self.bound.as_mut().and_then(|bound| bound.unnamed.take());
         self.portals.close(b"");
-        self.changes.note_unnamed();
+        let undo = if self.queue.is_open() {
+            // The server skips it, too, when something before it in its batch fails.
+            Undo::Unnamed { epoch: self.changes.note_unnamed(Some(session), backend) }
+        } else {
+            self.changes.note_no_unnamed();
+            Undo::Nothing
+        };
         let autocommit = self.bound.as_ref().is_some_and(|bound| bound.status == TxStatus::Idle)
             && !self.queue.is_open()
             && !analysis.summary.has(Summary::TRANSACTION);
-        if let Some(bound) = &mut self.bound {
-            bound.unnamed = None;
-        }
         self.note_shapes(&analysis);
         self.enclose(enclosure, assembly);
         self.note_ends(&analysis);
-        let owed = Owed { ticket: Some(ticket), ..Owed::default() };
+        let owed = Owed { ticket: Some(ticket), undo, ..Owed::default() };
         self.forward_statement(admitted, Expect::Query, enclosure.shows(), owed);
         match spliced.or(rewritten) {
             None => message.pass(assembly),
@@ -534,7 +538,11 @@ impl Session {
         let mut at = 0;
         for (_, name_span, statement) in self.named_in(analysis) {
             let Some(before) = text.get(at..name_span.start) else { continue };
-            let server_name = self.ensure_prepared(&statement, assembly);
+            // A failed block takes no Parse, whose error would come ahead of the text's own.
+            let server_name = match self.status() {
+                TxStatus::Failed => ServerName::of(statement.id()),
+                TxStatus::Idle | TxStatus::Open => self.ensure_prepared(&statement, assembly),
+            };
             spliced.extend_from_slice(before);
             spliced.extend_from_slice(server_name.as_bytes());
             at = name_span.end;

@@ -279,8 +279,8 @@ enum Undo {
     Nothing,
     /// The client's Parse of a name.
     Named { name: Box<[u8]>, prepared: Option<u64> },
-    /// The client's Parse of the unnamed statement, after these.
-    Unnamed { session: Option<Rc<Statement>>, backend: Option<u64>, epoch: u64 },
+    /// A change of the unnamed statement, the client's or only the backend's: see [`Changes::note_unnamed`].
+    Unnamed { epoch: u64 },
     /// The client's Close of a name.
     Closed { name: Box<[u8]>, statement: Rc<Statement> },
     /// The client's Bind of a portal, in place of the statement that it had before.
@@ -289,8 +289,6 @@ enum Undo {
     UnnamedBound { bind: u64 },
     /// A statement that we prepared on the backend.
     Prepared { id: u64 },
-    /// The unnamed statement, prepared again by us.
-    UnnamedPrepared { backend: Option<u64>, epoch: u64 },
     /// A statement that we closed on the backend.
     Evicted { id: u64 },
 }

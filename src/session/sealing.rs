@@ -77,7 +77,7 @@ impl Session {
         self.bound.as_ref().is_some_and(|bound| bound.enters_by_transaction())
     }
 
-    fn status(&self) -> TxStatus {
+    pub(super) fn status(&self) -> TxStatus {
         self.bound.as_ref().map_or(TxStatus::Idle, |bound| bound.status)
     }
 
@@ -164,7 +164,7 @@ impl Session {
             self.queue.push(expect, Show::Secret, Owed::default());
         }
         let backend = bound.unnamed.take();
-        let undo = Undo::UnnamedPrepared { backend, epoch: self.changes.note_unnamed() };
+        let undo = Undo::Unnamed { epoch: self.changes.note_unnamed(None, backend) };
         self.queue.push(Expect::Close, Show::Secret, Owed { undo, ..Owed::default() });
         self.portals.close(b"");
         self.sealing = Sealing { entered: true, before: self.queue.readies(), ..self.sealing };

@@ -4,6 +4,7 @@
 //! serves every other one whose text, parameter types and scope (`search_path`, role) are the same.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -116,6 +117,13 @@ impl ServerName {
 
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[self.start..]
+    }
+
+    /// The number of the first such name in a message of the server's.
+    pub fn find(message: &[u8]) -> Option<u64> {
+        let at = memchr::memmem::find(message, RESERVED_PREFIX.as_bytes())? + RESERVED_PREFIX.len();
+        let digits = message[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        std::str::from_utf8(&message[at..at + digits]).ok()?.parse().ok()
     }
 }
 
@@ -239,11 +247,11 @@ impl Named {
     }
 }
 
-/// An id that no statement has.
-pub const NO_STATEMENT: u64 = u64::MAX;
-
 /// Changes of one batch that are kept apart; with more than these, everything counts as changed.
 const CHANGES_MAX: usize = 64;
+
+/// Changes of the unnamed statement that there is room for once everything was answered.
+const UNNAMED_KEPT: usize = 4;
 
 /// What requests that are still to be answered change: names of the client's, statements of the backend's, and the unnamed
 /// statement; in the batch under way, and in those before it.
@@ -255,12 +263,28 @@ const CHANGES_MAX: usize = 64;
 pub struct Changes {
     /// There is anything to settle.
     any: bool,
-    /// An older change of the unnamed statement was taken back: what a newer one would restore never was.
-    stale: bool,
-    /// Counts the changes of the unnamed statement, so that an older one taken back does not undo a newer one.
+    /// Counts the changes of the unnamed statement.
     epoch: u64,
     batch: Noted,
     earlier: Noted,
+    /// Changes of the unnamed statement that may still be taken back, oldest first.
+    unnamed: VecDeque<UnnamedChange>,
+}
+
+/// What the unnamed statement was before a change of it.
+#[derive(Debug)]
+struct UnnamedChange {
+    epoch: u64,
+    /// The session's, where the client changed it.
+    session: Option<Option<Rc<Statement>>>,
+    backend: Option<u64>,
+}
+
+/// What the unnamed statement is after a change of it was taken back, as far as no newer change says otherwise.
+#[derive(Debug, Default)]
+pub struct Restored {
+    pub session: Option<Option<Rc<Statement>>>,
+    pub backend: Option<Option<u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -287,21 +311,51 @@ impl Changes {
         }
     }
 
-    /// The unnamed statement changed, the client's or the backend's; the epoch is what [`Self::take_back_unnamed`] asks for.
-    pub fn note_unnamed(&mut self) -> u64 {
+    /// The unnamed statement changed, and was these before: the session's, where the client changed it, and the backend's. The
+    /// epoch is what [`Self::take_back_unnamed`] and [`Self::keep_unnamed`] ask for.
+    pub fn note_unnamed(&mut self, session: Option<Option<Rc<Statement>>>, backend: Option<u64>) -> u64 {
         (self.any, self.batch.unnamed) = (true, true);
         self.epoch += 1;
+        self.unnamed.push_back(UnnamedChange { epoch: self.epoch, session, backend });
         self.epoch
     }
 
-    /// Whether the change of this epoch is the newest, and what it replaced is known.
-    pub fn take_back_unnamed(&mut self, epoch: u64) -> TakeBack {
-        if epoch != self.epoch {
-            (self.any, self.stale) = (true, true);
-            return TakeBack::Superseded;
+    /// There is no unnamed statement any more, on either side, and there will be none whatever is taken back.
+    pub fn note_no_unnamed(&mut self) {
+        (self.any, self.batch.unnamed) = (true, true);
+        self.unnamed.clear();
+    }
+
+    /// The server has made the change of this epoch.
+    pub fn keep_unnamed(&mut self, epoch: u64) {
+        while self.unnamed.front().is_some_and(|change| change.epoch <= epoch) {
+            self.unnamed.pop_front();
         }
-        self.epoch -= 1;
-        if self.stale { TakeBack::Unknown } else { TakeBack::Restore }
+    }
+
+    /// The server has not made the change of this epoch; `failed`: it has tried, and dropped what was there before.
+    pub fn take_back_unnamed(&mut self, epoch: u64, failed: bool) -> Restored {
+        let Ok(index) = self.unnamed.binary_search_by_key(&epoch, |change| change.epoch) else {
+            return Restored::default();
+        };
+        let Some(UnnamedChange { session, backend, .. }) = self.unnamed.remove(index) else {
+            return Restored::default();
+        };
+        let (mut session, backend) = if failed { (session.map(|_| None), None) } else { (session, backend) };
+        // What a newer change stands on is what was before this one.
+        if session.is_some()
+            && let Some(later) = self.unnamed.range_mut(index..).find(|change| change.session.is_some())
+        {
+            later.session = session.take();
+        }
+        let backend = match self.unnamed.get_mut(index) {
+            Some(later) => {
+                later.backend = backend;
+                None
+            }
+            None => Some(backend),
+        };
+        Restored { session, backend }
     }
 
     /// A Sync was sent.
@@ -317,7 +371,11 @@ impl Changes {
     /// Everything was answered.
     pub fn settle(&mut self) {
         if self.any {
-            *self = Self { epoch: self.epoch, ..Self::default() };
+            let mut unnamed = std::mem::take(&mut self.unnamed);
+            unnamed.clear();
+            // Its memory is used again by whoever always prepares the unnamed statement.
+            unnamed.shrink_to(UNNAMED_KEPT);
+            *self = Self { epoch: self.epoch, unnamed, ..Self::default() };
         }
     }
 
@@ -343,17 +401,6 @@ impl Noted {
     }
 }
 
-/// What becomes of the unnamed statement when a change of it is taken back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TakeBack {
-    /// It is again what it was before.
-    Restore,
-    /// A newer change stands.
-    Superseded,
-    /// What it was before was taken back itself: neither side is known to have any.
-    Unknown,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -366,6 +413,13 @@ mod tests {
     fn names_on_backends_are_the_prefix_and_the_number() {
         for id in [0, 9, 10, 4711, u64::MAX] {
             assert_eq!(ServerName::of(id).as_bytes(), format!("{RESERVED_PREFIX}{id}").as_bytes());
+            let message = format!("prepared statement \"{RESERVED_PREFIX}{id}\" does not exist");
+            assert_eq!(ServerName::find(message.as_bytes()), Some(id));
+        }
+        for message in
+            ["", "prepared statement \"a\" does not exist", "__pgw_", "__pgw_x", "__pgw_99999999999999999999"]
+        {
+            assert_eq!(ServerName::find(message.as_bytes()), None);
         }
     }
 
@@ -419,17 +473,85 @@ mod tests {
     }
 
     #[test]
-    fn an_older_change_of_the_unnamed_statement_does_not_undo_a_newer_one() {
-        let mut changes = Changes::default();
-        let (first, second) = (changes.note_unnamed(), changes.note_unnamed());
-        assert_eq!(changes.take_back_unnamed(second), TakeBack::Restore);
-        assert_eq!(changes.take_back_unnamed(first), TakeBack::Restore);
-        let older = changes.note_unnamed();
-        changes.end_batch();
-        assert!(changes.is_doubtful(b""));
-        let newer = changes.note_unnamed();
-        assert!(!changes.is_doubtful(b""));
-        assert_eq!(changes.take_back_unnamed(older), TakeBack::Superseded);
-        assert_eq!(changes.take_back_unnamed(newer), TakeBack::Unknown);
+    fn a_change_of_the_unnamed_statement_that_is_taken_back_leaves_what_was_before_it() {
+        let statement = |text: &[u8]| {
+            let (analysis, attention) = analysis();
+            Statement::private(text, b"", analysis, attention)
+        };
+        /// A session and a backend, and what becomes of their unnamed statement.
+        #[derive(Default)]
+        struct Sides {
+            changes: Changes,
+            session: Option<Rc<Statement>>,
+            backend: Option<u64>,
+        }
+        impl Sides {
+            fn parse(&mut self, statement: &Rc<Statement>) -> u64 {
+                let session = self.session.replace(statement.clone());
+                let backend = self.backend.replace(statement.id());
+                self.changes.note_unnamed(Some(session), backend)
+            }
+            fn close_ours(&mut self) -> u64 {
+                let backend = self.backend.take();
+                self.changes.note_unnamed(None, backend)
+            }
+            fn take_back(&mut self, epoch: u64, failed: bool) {
+                let restored = self.changes.take_back_unnamed(epoch, failed);
+                self.session = restored.session.unwrap_or(self.session.take());
+                self.backend = restored.backend.unwrap_or(self.backend);
+            }
+            #[track_caller]
+            fn check(&self, session: &[u8], backend: Option<&Rc<Statement>>) {
+                assert_eq!(self.session.as_ref().map_or(&b""[..], |it| &it.text), session);
+                assert_eq!(self.backend, backend.map(|it| it.id()));
+            }
+        }
+        let (a, b, c) = (statement(b"a"), statement(b"b"), statement(b"c"));
+        let mut sides = Sides::default();
+        let epoch = sides.parse(&a);
+        sides.changes.keep_unnamed(epoch);
+        // In one batch, the newest first.
+        let (older, newer) = (sides.parse(&b), sides.parse(&c));
+        sides.take_back(newer, false);
+        sides.check(b"b", Some(&b));
+        sides.take_back(older, false);
+        sides.check(b"a", Some(&a));
+        // A newer batch has changed it again when the older one fails.
+        let (older, ours, newer) = (sides.parse(&b), sides.close_ours(), sides.parse(&c));
+        sides.take_back(older, false);
+        sides.check(b"c", Some(&c));
+        sides.take_back(newer, false);
+        sides.check(b"a", None);
+        sides.take_back(ours, false);
+        sides.check(b"a", Some(&a));
+        // What is newer than what was taken back, and was made, stays.
+        let older = sides.parse(&b);
+        let (made, newer) = (sides.parse(&c), sides.parse(&b));
+        sides.take_back(older, false);
+        sides.changes.keep_unnamed(made);
+        sides.take_back(newer, false);
+        sides.check(b"c", Some(&c));
+        // A Parse that failed has taken the one before with it; one of ours has no other than the backend's.
+        let (older, newer) = (sides.parse(&a), sides.parse(&b));
+        sides.take_back(newer, false);
+        sides.take_back(older, true);
+        sides.check(b"", None);
+        let epoch = sides.parse(&a);
+        sides.changes.keep_unnamed(epoch);
+        let ours = sides.close_ours();
+        sides.take_back(ours, true);
+        sides.check(b"a", None);
+        // Behind a Query nothing is left to come back.
+        let older = sides.parse(&b);
+        (sides.session, sides.backend) = (None, None);
+        sides.changes.note_no_unnamed();
+        sides.take_back(older, false);
+        sides.check(b"", None);
+        sides.changes.end_batch();
+        assert!(sides.changes.is_doubtful(b""));
+        let newer = sides.parse(&c);
+        assert!(!sides.changes.is_doubtful(b""));
+        sides.take_back(newer, false);
+        sides.check(b"", None);
     }
 }
