@@ -357,7 +357,9 @@ impl Session {
             // The server skips it, too, when something before it in its batch fails.
             Undo::Unnamed { epoch: self.changes.note_unnamed(Some(session), backend) }
         } else {
-            self.changes.note_no_unnamed();
+            if !self.queue.is_empty() {
+                self.changes.note_no_unnamed();
+            }
             Undo::Nothing
         };
         let autocommit = self.bound.as_ref().is_some_and(|bound| bound.status == TxStatus::Idle)
