@@ -22,6 +22,7 @@ mod analysing;
 mod assembly;
 mod auditing;
 mod backend;
+mod changes;
 pub mod context;
 mod copy_batch;
 mod copy_in;
@@ -62,6 +63,7 @@ use crate::sql::{DiscardTarget, Effect};
 use crate::wire::message::{self, Level};
 use analysing::Analysed;
 use auditing::Trail;
+use changes::Changes;
 use context::{APPLICATION_NAME, Context, Rules};
 use effects::{Pins, Touched};
 use gathering::Gathering;
@@ -69,7 +71,7 @@ use handle::Handle;
 use limits::Meter;
 use readable::Readable;
 use sealing::Sealing;
-use statements::{Changes, Named, Statement};
+use statements::{Named, Statement};
 pub use steps::CancelGuard;
 
 /// See the module's documentation.
