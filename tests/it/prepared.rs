@@ -413,7 +413,7 @@ impl Chatter {
 #[derive(Debug, PartialEq, Eq)]
 enum Compared {
     Same,
-    /// As it may be, but what is prepared differs from now on.
+    /// As it may be, but what is prepared or set may differ from now on.
     Apart,
     Different,
 }
@@ -465,7 +465,12 @@ fn converse(rig: &Rig, seeds: impl IntoIterator<Item = u64>, texts: &'static [&'
             let compared = compare(&got, &want);
             assert_ne!(compared, Compared::Different, "{script}\n  got {got}\n want {want}\nerror: {:?}", alice.error);
             if compared == Compared::Apart {
-                break;
+                script.push_str("\n  begins anew");
+                for talk in [&mut direct, &mut alice] {
+                    talk.query("ROLLBACK");
+                    assert_eq!(talk.query("DISCARD ALL"), "C(DISCARD ALL) Z(I)", "{script}");
+                }
+                continue;
             }
             script.push_str("\n ");
             if got.ends_with("Z(I)") {
@@ -479,7 +484,7 @@ fn converse(rig: &Rig, seeds: impl IntoIterator<Item = u64>, texts: &'static [&'
 
 #[test]
 fn random_conversations_read_as_they_do_with_postgresql_itself() {
-    let seeds = (0..300).chain([101_588, 102_609, 103_382, 103_583]);
+    let seeds = (0..300).chain([101_077, 101_588, 102_609, 103_382, 103_583]);
     converse(&Rig::new(), seeds, &TEXTS[..TEXTS.len() - PINNING]);
 }
 
